@@ -1,0 +1,117 @@
+"""What a switched model costs: original, factored, flat and ``jnp.interp``, in alternating runs.
+
+The model is a shallow network, 256 -> 1024 -> 1, whose activation goes to ReLU.  ``jnp.interp`` is
+what one would write without this library: the same piecewise linear function by table lookup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbarron.certify import certified_kernel
+from jaxbarron.kernels.factored import kernel_as_activation
+from jaxbarron.measures import ParticleMeasure, evaluate, push_forward
+from jaxbarron.switching import switch
+from jaxbarron.switching.validate import paired_latency
+
+__all__ = ["Cost", "costs"]
+
+_INPUTS, _NEURONS, _PARTICLES = 256, 1024, 16
+# The activation as models call it, with the name under which it is recognised.
+_SOURCES: dict[str, Callable[[Any], Any]] = {
+    "gelu_tanh": jax.nn.gelu,
+    "gelu": lambda z: jax.nn.gelu(z, approximate=False),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Median time of one form, and its paired ratio to the original, with quartiles."""
+
+    source: str
+    form: str
+    work: str
+    seconds: float
+    ratio: float
+    lower_quartile: float
+    upper_quartile: float
+
+    def fields(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def costs(quick: bool, report: Callable[[Cost], None] = lambda cost: None) -> list[Cost]:
+    """The costs of all forms; ``report`` is given each as soon as it is measured."""
+    batch, pairs = (512, 5) if quick else (4096, 31)
+    parameters, x = _network(batch)
+    measured: list[Cost] = []
+    for source in ("gelu_tanh",) if quick else _SOURCES:
+        forms = _forms(source, parameters)
+        for work, transform in (("forward", _forward), ("forward+backward", _backward)):
+            original = transform(forms["original"])
+            for name, form in forms.items():
+                heavy = name == "flat"  # about 16 times the work: fewer pairs
+                ratio = paired_latency(
+                    original,
+                    transform(form),
+                    parameters,
+                    x,
+                    pairs=max(3, pairs // 6) if heavy else pairs,
+                )
+                seconds = ratio.before_seconds if name == "original" else ratio.after_seconds
+                spread = ratio.median, ratio.lower_quartile, ratio.upper_quartile
+                measured.append(Cost(source, name, work, seconds, *spread))
+                report(measured[-1])
+    return measured
+
+
+def _network(batch: int) -> tuple[ParticleMeasure, Any]:
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(_NEURONS, 1)) / _NEURONS
+    directions = random.normal(size=(_NEURONS, _INPUTS)) / np.sqrt(_INPUTS)
+    arrays = weights, directions, random.normal(size=_NEURONS)
+    measure = ParticleMeasure(*(jnp.asarray(a, jnp.float32) for a in arrays))
+    return measure, jnp.asarray(random.normal(size=(batch, _INPUTS)), jnp.float32)
+
+
+def _forms(source: str, network: ParticleMeasure) -> dict[str, Callable[..., Any]]:
+    kernel, _ = certified_kernel(source, "relu", particles=_PARTICLES)
+    activation = _SOURCES[source]
+    factored = kernel_as_activation(kernel, "relu")
+    # The corners of the kernel's graph and one point of each tail: np.interp's own form of it.
+    knots = np.sort(-kernel.offsets / kernel.directions[:, 0])
+    points = np.concatenate([[knots[0] - 1e3], knots, [knots[-1] + 1e3]])
+    terms = np.maximum(np.multiply.outer(points, kernel.directions[:, 0]) + kernel.offsets, 0)
+    corners, values = (jnp.asarray(a, jnp.float32) for a in (points, terms @ kernel.weights[:, 0]))
+
+    def model(sigma: Callable[[Any], Any]) -> Callable[..., Any]:
+        def apply(mu: ParticleMeasure, x: Any) -> Any:
+            return sigma(x @ mu.directions.T + mu.offsets) @ mu.weights
+
+        return apply
+
+    def flat(mu: ParticleMeasure, x: Any) -> Any:
+        return evaluate(push_forward(kernel, mu), "relu", x)
+
+    original = model(activation)
+    return {
+        "original": original,
+        "switched": switch(original, {source: (kernel, "relu")}),
+        "factored": model(factored),
+        "jnp.interp": model(lambda z: jnp.interp(z, corners, values)),
+        "flat": flat,
+    }
+
+
+def _forward(apply: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(apply)
+
+
+def _backward(apply: Callable[..., Any]) -> Callable[..., Any]:
+    return jax.jit(jax.value_and_grad(lambda mu, x: jnp.mean(apply(mu, x) ** 2)))

@@ -1,0 +1,120 @@
+"""How near a kernel of K knots comes to the asymptotic limit, beside SciPy's spline interpolant.
+
+The limit is that of free knots, K -> infinity (THEORY.md, Theorem Equidistribution
+limit).  The peer is
+``scipy.interpolate.make_interp_spline`` of the same degree through K points spread by the same
+density, continued by the asymptotic lines: what one writes without this library.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.interpolate import make_interp_spline
+
+from jaxbarron.activations import Activation, Line, activation, repu
+from jaxbarron.certify import certified_kernel
+from jaxbarron.kernels.density import spline_limit
+from jaxbarron.plots import knots_of
+from jaxbarron.programs import evaluate_program
+
+__all__ = ["KernelFigure", "kernel_figures"]
+
+_SOURCES = ("tanh", "gelu", "silu", "softplus")
+_SIZES = (8, 16, 32, 64, 128)
+_FAR = 40.0  # past it every source here is its line to double precision
+
+
+@dataclass(frozen=True)
+class KernelFigure:
+    """One kernel: certified error, its ratio to limit / K^(s+1), and the peer's ratio."""
+
+    source: str
+    s: int
+    knots: int
+    error: float
+    level: str
+    ratio: float
+    scipy_error: float
+    scipy_ratio: float
+
+    def fields(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def kernel_figures(
+    quick: bool, report: Callable[[KernelFigure], None] = lambda figure: None
+) -> list[KernelFigure]:
+    """All figures; ``report`` is given each as soon as it is there."""
+    sources, sizes = (("tanh", "gelu"), (8,)) if quick else (_SOURCES, _SIZES)
+    figures: list[KernelFigure] = []
+    for name in sources:
+        sigma = activation(name)
+        for s in (1, 2, 3):
+            limit = spline_limit(sigma, s)
+            for size in sizes:
+                figures.append(_figure(sigma, s, size, limit))
+                report(figures[-1])
+    return figures
+
+
+def _figure(sigma: Activation, s: int, size: int, limit: float) -> KernelFigure:
+    assert sigma.left is not None
+    # the constant of the left line costs one particle beside the knots
+    particles = size + (sigma.left.intercept != 0)
+    kernel, certificate = certified_kernel(sigma, repu(s), particles=particles)
+    peer = _peer_error(sigma, s, size)
+    knots = len(knots_of(kernel))
+    scale = limit / knots ** (s + 1)
+    return KernelFigure(
+        sigma.name,
+        s,
+        knots,
+        certificate.upper,
+        certificate.level,
+        certificate.upper / scale,
+        peer,
+        peer * size ** (s + 1) / limit,
+    )
+
+
+def _peer_error(sigma: Activation, s: int, size: int) -> float:
+    left, right = sigma.left, sigma.right
+    assert left is not None
+    assert right is not None
+    grid = np.linspace(-_FAR, _FAR, 160_001)
+    with jax.enable_x64(True):
+        derivative: Callable[..., Any] = sigma.fn
+        for _ in range(s + 1):
+            derivative = jax.grad(derivative)
+        density = np.abs(np.asarray(jax.vmap(derivative)(jnp.asarray(grid)))) ** (1 / (s + 1))
+    share = np.cumsum(density) / density.sum()
+    points = np.interp((np.arange(size) + 0.5) / size, share, grid)
+    exact = evaluate_program(sigma.program, grid)
+    ends: Any = {1: None, 2: ([(1, left.slope)], []), 3: ([(1, left.slope)], [(1, right.slope)])}[s]
+    if s == 2:
+        # one slope fixes a quadratic spline through the points: the knots are then between them
+        knots = np.concatenate([[points[0]] * 3, points[1:-1], [points[-1]] * 3])
+        spline = make_interp_spline(
+            points, evaluate_program(sigma.program, points), k=2, t=knots, bc_type=ends
+        )
+    else:
+        spline = make_interp_spline(
+            points, evaluate_program(sigma.program, points), k=s, bc_type=ends
+        )
+    values = spline(np.clip(grid, points[0], points[-1]))
+    outside = (grid < points[0], left), (grid > points[-1], right)
+    for where, line in outside:
+        values = np.where(where, _on(line, grid), values)
+    error = float(np.abs(exact - values).max())
+    return error if math.isfinite(error) else math.inf
+
+
+def _on(line: Line, z: np.ndarray) -> np.ndarray:
+    return line.slope * z + line.intercept

@@ -1,0 +1,108 @@
+"""jaxbarron: change the activation of a trained JAX model, with a certificate.
+
+The noun is a particle measure, the verb push-forward; a kernel from one activation to another is a
+measure too.  See README.md for the way in and THEORY.md for the mathematics.
+"""
+
+from importlib import metadata as _metadata
+
+from jaxbarron.activations import (
+    Activation,
+    Growth,
+    Kink,
+    Line,
+    activation,
+    registered_activations,
+    repu,
+)
+from jaxbarron.certificates import (
+    Certificate,
+    ErrorBound,
+    Verification,
+    kernel_certificate,
+    load,
+    save,
+    verify,
+)
+from jaxbarron.certify import certified_kernel
+from jaxbarron.domains import Ball, Box
+from jaxbarron.errors import JaxbarronError
+from jaxbarron.kernels import (
+    bspline_kernel,
+    combination_kernel,
+    hierarchy_constant,
+    hierarchy_kernel,
+    kernel_as_activation,
+    spline_kernel,
+    spline_limit,
+    taylor_kernel,
+)
+from jaxbarron.measures import (
+    ParticleMeasure,
+    add,
+    assert_finite,
+    derivative,
+    evaluate,
+    push_forward,
+    scale,
+    unit_kernel,
+)
+from jaxbarron.norms import compact, merge, norm, prune, weight_values
+from jaxbarron.switching import (
+    Replacement,
+    Site,
+    find_activations,
+    opaque_parts,
+    plan_switch,
+    switch,
+)
+
+__version__ = _metadata.version("jaxbarron")
+
+__all__ = [
+    "Activation",
+    "Ball",
+    "Box",
+    "Certificate",
+    "ErrorBound",
+    "Growth",
+    "JaxbarronError",
+    "Kink",
+    "Line",
+    "ParticleMeasure",
+    "Replacement",
+    "Site",
+    "Verification",
+    "activation",
+    "add",
+    "assert_finite",
+    "bspline_kernel",
+    "certified_kernel",
+    "combination_kernel",
+    "compact",
+    "derivative",
+    "evaluate",
+    "find_activations",
+    "hierarchy_constant",
+    "hierarchy_kernel",
+    "kernel_as_activation",
+    "kernel_certificate",
+    "load",
+    "merge",
+    "norm",
+    "opaque_parts",
+    "plan_switch",
+    "prune",
+    "push_forward",
+    "registered_activations",
+    "repu",
+    "save",
+    "scale",
+    "spline_kernel",
+    "spline_limit",
+    "switch",
+    "taylor_kernel",
+    "unit_kernel",
+    "verify",
+    "weight_values",
+]

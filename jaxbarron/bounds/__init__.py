@@ -1,0 +1,1 @@
+"""Upper and lower bounds as pure functions."""

@@ -1,0 +1,63 @@
+"""Where knots belong: the density |sigma^(s+1)|^(1/(s+1)) and the limit law it gives."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbarron.activations import Activation, activation
+from jaxbarron.errors import UsageError
+from jaxbarron.kernels.spline_space import Array
+
+__all__ = ["knot_mass", "spline_limit"]
+
+# Half the range of the monic Bernoulli monospline of degree s + 1, over (s + 1)!: the least error
+# of degree-s splines on a uniform grid of spacing 1 for a function with sigma^(s+1) = 1.
+LIMIT_CONSTANTS = {1: 1 / 16, 2: math.sqrt(3) / 216, 3: 1 / 768}
+_SAMPLES = 20001
+_FARTHEST = 1e5  # of the line of knots; what lies beyond would get less than one knot of a thousand
+
+
+def spline_limit(source: str | Activation, s: int, *, reach: float | None = None) -> float:
+    """The limit of ``K^(s+1) * error`` for the best splines of degree s with K free knots.
+
+    It is ``c_s (int |sigma^(s+1)|^(1/(s+1)) dz)^(s+1)`` over R or over ``|z| <= reach``, with
+    c_1 = 1/16, c_2 = sqrt(3)/216, c_3 = 1/768 (THEORY.md, Theorem Equidistribution limit);
+    kinks have measure zero and do not enter.  Infinite where the integral diverges.
+
+    Example:
+        >>> round(spline_limit("tanh", 1), 4)
+        0.7178
+    """
+    if s not in LIMIT_CONSTANTS:
+        raise UsageError(
+            f"given: s={s!r}; expected: 1, 2 or 3; do: choose the degree of the target RePU_s"
+        )
+    sigma = activation(source)
+    _, mass = knot_mass(sigma, s, -reach if reach else -math.inf, reach if reach else math.inf)
+    return LIMIT_CONSTANTS[s] * float(mass[-1]) ** (s + 1)
+
+
+def knot_mass(sigma: Activation, s: int, lower: float, upper: float) -> tuple[Array, Array]:
+    """Points of [lower, upper] and ``int_lower^point |sigma^(s+1)|^(1/(s+1))`` at each.
+
+    Knots at equal steps of this mass give every piece the same error, to first order.
+    """
+    # z = sinh(v) resolves the unit scale and reaches far; tails decay exponentially or by powers.
+    low, high = (math.asinh(min(max(x, -_FARTHEST), _FARTHEST)) for x in (lower, upper))
+    v = np.linspace(low, high, _SAMPLES)
+    points = np.clip(np.sinh(v), lower, upper)
+    derivative = np.abs(np.nan_to_num(_derivative(sigma, s + 1, points), posinf=0.0, neginf=0.0))
+    weight = derivative ** (1 / (s + 1)) * np.cosh(v)
+    steps = 0.5 * (weight[1:] + weight[:-1]) * (v[1] - v[0])
+    return points, np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _derivative(sigma: Activation, order: int, points: Array) -> Array:
+    # The caller may be tracing: what is computed here is a constant of the trace.
+    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        fn = sigma.derivative(order).fn
+        return np.asarray(jax.jit(jax.vmap(fn))(jnp.asarray(points)), dtype=np.float64)

@@ -1,0 +1,231 @@
+"""The finite spline kernel: K knots into RePU_s, s = 1, 2, 3, valid on the whole line."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from jaxbarron.activations import Activation, Line, activation
+from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
+from jaxbarron.kernels.density import LIMIT_CONSTANTS, knot_mass
+from jaxbarron.kernels.exact_tails import DyadicSpline, kernel_of_spline
+from jaxbarron.kernels.knots import first_knots, optimised
+from jaxbarron.kernels.rounding import estimated_error, rounded
+from jaxbarron.kernels.spline_space import Array, Corner, Target
+from jaxbarron.kernels.table import lookup
+from jaxbarron.measures import ParticleMeasure
+from jaxbarron.programs import evaluate_program
+
+__all__ = ["build_spline", "spline_kernel"]
+
+# The least tolerance: functions are evaluated in doubles, and the fit needs room above rounding.
+_LEAST_TOLERANCE = 1e-11
+_MOST_KNOTS = 256
+# The estimate of the error comes short of the true one by less than this share.
+_MARGIN = 0.003
+
+
+def spline_kernel(
+    source: str | Activation,
+    s: int,
+    *,
+    tol: float | None = None,
+    particles: int | None = None,
+    reach: float | None = None,
+    left: Line | None = None,
+    right: Line | None = None,
+) -> ParticleMeasure:
+    """A kernel from an activation to RePU_s by a spline of degree s with optimised knots.
+
+    ``|sigma(z) - sum_k c_k RePU_s(alpha_k z + beta_k)| <= error`` for all real z if sigma has
+    asymptotic lines at both ends, and for ``|z| <= reach`` if a reach is given (THEORY.md,
+    Theorem Pinned tails).  On R the tails of the kernel are lines whose slopes are exactly those
+    of sigma's lines (Theorem Exact tails); for s = 3 and slopes whose difference is no multiple
+    of 3 no floats can do that: there the right slopes differ so little (< 2^-32) that the statement
+    holds for ``|z| <= 2^20``.  The error is estimated here,
+    to about one part in a thousand, and proved by :func:`jaxbarron.certified_kernel`.
+
+    Args:
+        source: sigma.
+        s: the target is RePU_s; 1, 2 or 3.
+        tol: the error to stay below with as few knots as possible.
+        particles: instead of ``tol``: the most particles to use, with as small an error as
+            possible.  One is spent on a non-zero constant of the left line, 2, 4 or 6 (s = 1, 2,
+            3) on its slope; on a reach s + 1 on a polynomial; all others are knots.
+        reach: the kernel is wanted on ``|z| <= reach`` only.
+        left: the asymptotic line at -infinity, where the activation does not state it.
+        right: the same at +infinity.
+
+    Returns:
+        A kernel, NumPy float64 leaves, shapes (n, 1), (n, 1), (n,); particles at knots first, in
+        ascending order.
+
+    Raises:
+        UsageError: both or none of ``tol`` and ``particles``; s is not 1, 2 or 3; too few
+            particles.
+        ToleranceError: ``tol`` is not positive, or below what this kernel can hold.
+        DomainError: ``reach`` is not positive and finite.
+        UnreachableTargetError: sigma jumps (no continuous kernel is near it), or it tends to no
+            line and no reach is given.
+
+    Example:
+        >>> kernel = spline_kernel("tanh", 1, tol=1e-2)
+        >>> kernel.particles
+        10
+    """
+    sigma = activation(source)
+    _check(s, tol, particles, reach)
+    # No function of a user's bears the name of a registered activation.
+    ready = lookup(sigma.name, s, tol) if tol is not None and reach is None else None
+    if ready is not None:
+        return ready
+    return kernel_of_spline(
+        build_spline(sigma, s, tol=tol, particles=particles, reach=reach, left=left, right=right)
+    )
+
+
+def build_spline(
+    sigma: Activation,
+    s: int,
+    *,
+    tol: float | None = None,
+    particles: int | None = None,
+    reach: float | None = None,
+    left: Line | None = None,
+    right: Line | None = None,
+) -> DyadicSpline:
+    """The spline behind :func:`spline_kernel`, always optimised anew; arguments as there."""
+    target, mass = _target(sigma, s, reach, left or sigma.left, right or sigma.right, tol)
+    if tol is not None:
+        return _smallest(target, mass, tol)
+    assert particles is not None
+    count = particles - _overhead(target)
+    if count < target.fewest:
+        raise UsageError(
+            f"given: particles={particles}; expected: at least {target.fewest + _overhead(target)} "
+            f"for {sigma.name} into RePU_{s}; do: allow more particles"
+        )
+    return rounded(optimised(target, _start(target, mass, count, 0.0)))
+
+
+# ------------------------------------------------------------------ the problem
+
+
+def _check(s: int, tol: float | None, particles: int | None, reach: float | None) -> None:
+    if s not in LIMIT_CONSTANTS:
+        raise UsageError(
+            f"given: s={s!r}; expected: 1, 2 or 3; do: choose RePU_1, RePU_2 or RePU_3, and reach "
+            "RePU_0 or a higher power through the Taylor kernel"
+        )
+    if (tol is None) == (particles is None):
+        raise UsageError(
+            f"given: tol={tol!r} and particles={particles!r}; expected: exactly one of them; do: "
+            "give tol= for an error or particles= for a size"
+        )
+    if tol is not None and not (math.isfinite(tol) and tol > 0):
+        raise ToleranceError(
+            f"given: tol={tol!r}; expected: a positive finite number; do: give the largest error "
+            "that you accept, such as 1e-3"
+        )
+    if tol is not None and tol < _LEAST_TOLERANCE:
+        raise ToleranceError(
+            f"given: tol={tol!r}; expected: at least {_LEAST_TOLERANCE:g}, below which doubles do "
+            "not hold a spline's error; do: raise tol"
+        )
+    if reach is not None and not (math.isfinite(reach) and reach > 0):
+        raise DomainError(
+            f"given: reach={reach!r}; expected: a positive finite number; do: give the largest |z| "
+            "that the activation meets"
+        )
+
+
+def _target(
+    sigma: Activation,
+    s: int,
+    reach: float | None,
+    left: Line | None,
+    right: Line | None,
+    tol: float | None,
+) -> tuple[Target, tuple[Array, Array]]:
+    bound = math.inf if reach is None else reach
+    corners: list[Corner] = []
+    for kink in sigma.kinks:
+        order = next((j for j, jump in enumerate(kink.jumps) if jump), s + 1)
+        if abs(kink.location) < bound and order <= s:
+            corners.append(Corner(kink.location, order, kink.jumps[order]))
+    if any(corner.order == 0 for corner in corners):
+        raise UnreachableTargetError(
+            f"given: {sigma.name}, which jumps, into RePU_{s}, which is continuous; expected: a "
+            "continuous source; do: no kernel comes closer than half the jump; choose RePU_0"
+        )
+    if reach is None and (left is None or right is None):
+        raise UnreachableTargetError(
+            f"given: {sigma.name} on all of R, where it tends to no line; expected: an activation "
+            "with asymptotic lines, or a reach; do: give reach=, the largest |z| that it meets"
+        )
+
+    def values(z: Array) -> Array:
+        return np.asarray(evaluate_program(sigma.program, z), dtype=np.float64)
+
+    lower = -bound
+    if reach is not None:
+        right = None
+        # On a reach a left line pays only if it is zero and sigma is there by the time z = -reach.
+        if left != Line(0.0, 0.0) or abs(float(values(np.array(-reach)))) > 0.1 * (tol or 0.0):
+            left = None
+            lower = -math.ldexp(math.ceil(math.ldexp(reach, 10)), -10)  # a knot: dyadic, below
+    points, mass = knot_mass(sigma, s, lower, bound)
+    return Target(values, s, left, right, lower, bound, tuple(corners)), (points, mass)
+
+
+def _overhead(target: Target) -> int:
+    """The particles that are not movable knots."""
+    if target.left is None:
+        return target.s + 1
+    slope = 2 * target.s if target.left.slope else 0
+    return slope + (not target.left_is_zero)
+
+
+def _start(target: Target, mass: tuple[Array, Array], count: int, tol: float) -> Array:
+    guess = tol or LIMIT_CONSTANTS[target.s] * float(mass[1][-1] / count) ** (target.s + 1)
+    return first_knots(target, count, *mass, guess or 2.0**-10)
+
+
+# --------------------------------------------------------- the smallest spline
+
+
+def _smallest(target: Target, mass: tuple[Array, Array], tol: float) -> DyadicSpline:
+    """The spline with the fewest knots whose error is at most ``tol``.
+
+    The limit law gives the first guess, each result the next one; the search ends when K knots
+    do and K - 1 do not.
+    """
+    goal, power = tol * (1 - _MARGIN), target.s + 1
+    limit = LIMIT_CONSTANTS[target.s] * float(mass[1][-1]) ** power
+    if (limit / tol) ** (1 / power) > _MOST_KNOTS:
+        raise ToleranceError(
+            f"given: tol={tol!r}, for which degree {target.s} needs about "
+            f"{(limit / tol) ** (1 / power):.0f} knots; expected: at most {_MOST_KNOTS}; do: raise "
+            "tol, or choose a higher s"
+        )
+    too_few, best = target.fewest - 1, None
+    count = max(target.fewest, round((limit / tol) ** (1 / power)))
+    while best is None or too_few < best[0] - 1:
+        count = min(count, _MOST_KNOTS)
+        fit = optimised(target, _start(target, mass, count, tol), 0.99 * goal)
+        spline = rounded(fit, goal) if fit.error <= goal else None
+        if spline is not None and estimated_error(target, spline) <= goal:
+            best = (count, spline)
+        elif count == _MOST_KNOTS:
+            raise ToleranceError(
+                f"given: tol={tol!r}; expected: a tolerance that {_MOST_KNOTS} knots reach (they "
+                f"reach {fit.error:.3g}); do: raise tol"
+            )
+        else:
+            too_few = count
+        predicted = math.ceil(count * (fit.error / goal) ** (1 / power))
+        count = max(too_few + 1, predicted)
+        if best is not None:
+            count = min(count, best[0] - 1)
+    return best[1]

@@ -1,0 +1,14 @@
+"""Switching: find the activations in any JAX function and rewrite it with others."""
+
+from jaxbarron.switching.rules import Replacement
+from jaxbarron.switching.sites import Site, find_activations, opaque_parts
+from jaxbarron.switching.transform import plan_switch, switch
+
+__all__ = [
+    "Replacement",
+    "Site",
+    "find_activations",
+    "opaque_parts",
+    "plan_switch",
+    "switch",
+]

@@ -1,0 +1,24 @@
+"""The benchmarks run as the README says, and their figures have the right size."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_quick_form_gives_figures_of_both_parts(tmp_path):
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-W", "error", "-m", "benchmarks", "--quick", "--json", str(file)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert figures["machine"]["versions"]["jax"] in done.stdout
+    forms = {(row["form"], row["work"]): row["ratio"] for row in figures["cost"]}
+    for work in ("forward", "forward+backward"):
+        assert forms["flat", work] > 3 * forms["switched", work]
+    for row in figures["kernels"]:
+        assert row["level"] == "rigorous"
+        # our spline has free knots and coefficients: never worse than the interpolant
+        assert 1 < row["ratio"] < row["scipy_ratio"]
