@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def main() -> None:
             rows.add_row(*_cost_cells(cost))
         out.print("\ncost to the original (256 -> 1024 -> 1, 16 particles)")
         out.print(rows)
-        document["cost"] = [cost.fields() for cost in measured]
+        document["cost"] = [asdict(cost) for cost in measured]
     if chosen.only != "cost":
         rows = table(*_KERNEL, right=_KERNEL[1:])
         with working("kernels against the limit"):
@@ -53,7 +54,7 @@ def main() -> None:
             rows.add_row(*_kernel_cells(figure))
         out.print("\nerror * knots^(s+1) / limit, on all of R (s = 3 with a slope: |z| <= 2^20)")
         out.print(rows)
-        document["kernels"] = [figure.fields() for figure in figures]
+        document["kernels"] = [asdict(figure) for figure in figures]
     if chosen.json is not None:
         write_json(document, chosen.json)
 

@@ -7,7 +7,7 @@ what one would write without this library: the same piecewise linear function by
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -41,9 +41,6 @@ class Cost:
     ratio: float
     lower_quartile: float
     upper_quartile: float
-
-    def fields(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def costs(quick: bool, report: Callable[[Cost], None] = lambda cost: None) -> list[Cost]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -43,9 +43,6 @@ class KernelFigure:
     ratio: float
     scipy_error: float
     scipy_ratio: float
-
-    def fields(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def kernel_figures(
@@ -97,17 +94,9 @@ def _peer_error(sigma: Activation, s: int, size: int) -> float:
     share = np.cumsum(density) / density.sum()
     points = np.interp((np.arange(size) + 0.5) / size, share, grid)
     exact = evaluate_program(sigma.program, grid)
-    ends: Any = {1: None, 2: ([(1, left.slope)], []), 3: ([(1, left.slope)], [(1, right.slope)])}[s]
-    if s == 2:
-        # one slope fixes a quadratic spline through the points: the knots are then between them
-        knots = np.concatenate([[points[0]] * 3, points[1:-1], [points[-1]] * 3])
-        spline = make_interp_spline(
-            points, evaluate_program(sigma.program, points), k=2, t=knots, bc_type=ends
-        )
-    else:
-        spline = make_interp_spline(
-            points, evaluate_program(sigma.program, points), k=s, bc_type=ends
-        )
+    # a cubic has two conditions left beside its points: the slopes of the two lines
+    ends: Any = ([(1, left.slope)], [(1, right.slope)]) if s == 3 else None
+    spline = make_interp_spline(points, evaluate_program(sigma.program, points), k=s, bc_type=ends)
     values = spline(np.clip(grid, points[0], points[-1]))
     outside = (grid < points[0], left), (grid > points[-1], right)
     for where, line in outside:

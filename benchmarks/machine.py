@@ -26,6 +26,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _cores() -> int | None:
+    # those that this process may use, where the system tells
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as file:
@@ -33,5 +38,5 @@ def _processor() -> str:
                 line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
             ]
     except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
+        lines = []
+    return lines[0][1].strip() if lines else platform.processor() or platform.machine()

@@ -25,7 +25,7 @@ import scipy.special
 
 from jaxbarron.errors import CertificateFileError, TraceError, UnsupportedPrimitiveError
 
-__all__ = ["Operation", "Program", "Register", "evaluate_program", "program_of_jaxpr", "trace"]
+__all__ = ["ARITY", "Operation", "Program", "Register", "evaluate_program", "program_of_jaxpr", "trace"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Program:
             operations: list[Operation] = []
             for position, (name, *operands) in enumerate(data["operations"]):
                 read = tuple(_operand_from_json(x, position) for x in operands)
-                if name not in _ARITY or len(read) != _ARITY[name]:
+                if name not in ARITY or len(read) != ARITY[name]:
                     raise ValueError(f"operation {name!r} with {len(read)} operands is not known")
                 if name == "integer_pow" and (
                     not isinstance(read[1], float) or not read[1].is_integer()
@@ -218,10 +218,10 @@ def program_of_jaxpr(jaxpr: Any, consts: Sequence[Any]) -> Program:
                 name = "add" if name == "add_any" else name
                 if name == "integer_pow":
                     operands.append(float(eqn.params["y"]))
-                if name not in _ARITY or len(operands) != _ARITY[name]:
+                if name not in ARITY or len(operands) != ARITY[name]:
                     raise UnsupportedPrimitiveError(
                         f"given: a scalar function that uses the primitive {name!r}; expected: one "
-                        f"of {', '.join(sorted(_ARITY))}; do: write the function with those"
+                        f"of {', '.join(sorted(ARITY))}; do: write the function with those"
                     )
                 results = [emit(name, tuple(operands))]
             environment.update(zip(eqn.outvars, results, strict=True))
@@ -312,7 +312,8 @@ def _constant(value: Any) -> Operand:
 
 # ------------------------------------------------------------- NumPy and JAX
 
-_ARITY = {
+# The primitives of a program, with their number of operands.
+ARITY = {
     **dict.fromkeys(("add", "sub", "mul", "div", "max", "min", "pow", "logaddexp"), 2),
     **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "and", "or", "xor"), 2),
     **dict.fromkeys(("neg", "abs", "sign", "square", "sqrt", "rsqrt", "cbrt", "not"), 1),

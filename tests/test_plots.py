@@ -40,7 +40,8 @@ def test_other_suffixes_are_refused(tmp_path):
 
 
 def test_knots_are_distinct_and_constants_have_none():
-    kernel = ParticleMeasure(np.ones((4, 1)), np.array([[2.0], [-1], [0], [1]]), np.array([4.0, -2, 1, -3]))  # fmt: skip
+    directions, offsets = np.array([[2.0], [-1.0], [0.0], [1.0]]), np.array([4.0, -2.0, 1.0, -3.0])
+    kernel = ParticleMeasure(np.ones((4, 1)), directions, offsets)
     assert knots_of(kernel).tolist() == [-2.0, 3.0]
 
 

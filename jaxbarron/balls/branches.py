@@ -1,7 +1,7 @@
 """Comparisons, selections and everything else that branches, over ball series.
 
 A rule follows a branch that is decided on the whole ball; otherwise it gives the hull of both and
-notes that no Taylor formula holds (THEORY.md, Theorem ball series).
+notes that no Taylor formula holds (THEORY.md, Theorem Ball series).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Polynomial plus envelope: what is known of a function on a half line z >= T.
 
 An element stands for ``P(z) + rho(z)`` with ``|rho(z)| <= C z^q exp(-lambda (z - T))`` for all
-z >= T (THEORY.md, Theorem tail calculus).  Coefficients of P are exact rationals (``fmpq``) as long
+z >= T (THEORY.md, Theorem Tail calculus).  Coefficients of P are exact rationals (``fmpq``) as long
 as they can be, so that slopes can be compared exactly, and balls (``arb``) otherwise.
 """
 
@@ -64,7 +64,7 @@ NO_ENVELOPE = Envelope(flint.arb(0))
 
 
 class HalfLine:
-    """The arithmetic of tail polynomials on ``z >= start`` (Theorem tail calculus).
+    """The arithmetic of tail polynomials on ``z >= start`` (Theorem Tail calculus).
 
     Runs at flint's present precision.
     """

@@ -2,7 +2,7 @@
 
 Values of monotone functions go through the ends of wide balls; the higher coefficients come from
 differential equations written so that nothing cancels far out, where activations meet their
-asymptotes (THEORY.md, Theorem ball series).
+asymptotes (THEORY.md, Theorem Ball series).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The primitives on jets ``[f, f', f''/2, ...]`` of tail polynomials (Theorem tail calculus)."""
+"""The primitives on jets ``[f, f', f''/2, ...]`` of tail polynomials (Theorem Tail calculus)."""
 
 from __future__ import annotations
 

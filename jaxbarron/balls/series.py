@@ -1,7 +1,7 @@
 """A scalar program over truncated power series with ball coefficients (Arb).
 
 One run gives, for a ball X, enclosures of ``f^(k)(x) / k!`` for *all* x in X at once
-(THEORY.md, Theorem ball series).  Each primitive has a sharp rule: wide balls are mapped through
+(THEORY.md, Theorem Ball series).  Each primitive has a sharp rule: wide balls are mapped through
 their ends where the function is monotone, and nothing cancels far out, where activations
 meet their asymptotes.
 
@@ -68,7 +68,7 @@ class LocalSeries:
 
 
 def taylor_coefficients(program: Program, ball: Any, length: int, bits: int = 128) -> list[Any]:
-    """Enclosures of ``f^(k)(x) / k!``, k < length, for all x in a ball (Theorem ball series).
+    """Enclosures of ``f^(k)(x) / k!``, k < length, for all x in a ball (Theorem Ball series).
 
     Args:
         program: the function f.

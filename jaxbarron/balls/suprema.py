@@ -4,7 +4,7 @@ On a tile of midpoint m and radius r, Taylor's formula with ball coefficients sp
 into a polynomial with known coefficients and a small remainder (THEORY.md, Theorem Taylor model).
 The polynomial's maximum follows from its values at Chebyshev points, to a known factor (Theorem
 Chebyshev grid).  Tiles that may still hold the supremum are halved, worst first, until the bracket
-is as narrow as asked (Theorem branch and bound).
+is as narrow as asked (Theorem Branch and bound).
 
 Tiles are dyadic with a power of two as radius, so that a kink or a knot at a float is met exactly
 at a tile's end, where one-sided Taylor models are still valid.
@@ -66,7 +66,7 @@ def supremum_of_program(
     splits: Sequence[float] = (),
     max_evaluations: int = 20_000,
 ) -> Enclosure:
-    """``sup |f|`` over ``[start, end]``, rigorously (Theorem branch and bound).
+    """``sup |f|`` over ``[start, end]``, rigorously (Theorem Branch and bound).
 
     Args:
         program: the function f.
@@ -109,7 +109,7 @@ def supremum(
     known: float = 0.0,
     max_evaluations: int = 20_000,
 ) -> Enclosure:
-    """The supremum of ``|g|`` over all pieces together (Theorem branch and bound).
+    """The supremum of ``|g|`` over all pieces together (Theorem Branch and bound).
 
     Args:
         pieces: where g is given, and by what model.

@@ -3,7 +3,7 @@
 Every register becomes a jet ``[f, f', f''/2, ...]`` of tail polynomials
 (:mod:`jaxbarron.balls.envelopes`), so that asymptotes of derivatives are those of the true
 derivatives and not of some rounded formula.  Rules that do not apply give :class:`Unknown` with
-the primitive's name: never a wrong line (THEORY.md, Theorem tail calculus).
+the primitive's name: never a wrong line (THEORY.md, Theorem Tail calculus).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def asymptote(
     start: float,
     derivative: int = 0,
 ) -> Line | Unknown:
-    """The line of ``f^(derivative)`` on ``z >= start`` or ``z <= -start`` (Theorem tail calculus).
+    """The line of ``f^(derivative)`` on ``z >= start`` or ``z <= -start`` (Theorem Tail calculus).
 
     Args:
         program: the function f.
@@ -82,7 +82,7 @@ def linear_argument(half: HalfLine, side: int, scale: Any, shift: Any, order: in
 
 
 def tail_jet(program: Program, half: HalfLine, argument: Jet) -> Jet | Unknown:
-    """``f^(k) / k!`` of the program at a jet, for as many k as the jet has (Theorem tail calculus).
+    """``f^(k) / k!`` of the program at a jet, for as many k as the jet has (Theorem Tail calculus).
 
     Runs at flint's present precision.
     """

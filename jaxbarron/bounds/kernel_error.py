@@ -1,6 +1,6 @@
 """The certified error of a kernel: ``sup |sigma - kappa|`` on an interval or on all of R.
 
-THEORY.md, Theorem kernel error: between the knots Taylor models with branch and bound, beyond a
+THEORY.md, Theorem Kernel error: between the knots Taylor models with branch and bound, beyond a
 point T the tail calculus, where the slopes of both lines must agree exactly.  Nothing here knows
 how the kernel was found.
 """
@@ -74,7 +74,7 @@ def kernel_error(
 ) -> KernelError:
     """``sup |sigma^(j)(z) - kappa^(j)(z)|``, ``kappa(z) = sum_k c_k tau(alpha_k z + beta_k)``.
 
-    Theorem kernel error.  The statement is about the real functions that the programs and the
+    Theorem Kernel error.  The statement is about the real functions that the programs and the
     stored floats define.  Where a derivative jumps, the supremum is over the points at which
     it exists.
 

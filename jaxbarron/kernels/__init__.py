@@ -1,9 +1,10 @@
 """Builders of kernels, one rule of the theory a file."""
 
 from jaxbarron.kernels.combinations import bspline_kernel, combination_kernel
+from jaxbarron.kernels.density import spline_limit
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.kernels.hierarchy import hierarchy_constant, hierarchy_kernel
-from jaxbarron.kernels.splines import spline_kernel, spline_limit
+from jaxbarron.kernels.splines import spline_kernel
 from jaxbarron.kernels.taylor import taylor_kernel
 
 __all__ = [
