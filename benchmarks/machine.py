@@ -34,9 +34,7 @@ def _cores() -> int | None:
 def _processor() -> str:
     try:
         with open("/proc/cpuinfo") as file:
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
+            lines = [line.split(":", 1) for line in file if line.startswith("model name")]
     except OSError:
         lines = []
     return lines[0][1].strip() if lines else platform.processor() or platform.machine()

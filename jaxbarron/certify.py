@@ -16,7 +16,6 @@ from jaxbarron.certificates import Certificate, kernel_certificate
 from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
 from jaxbarron.kernels.combinations import combination_kernel
 from jaxbarron.kernels.splines import spline_kernel
-from jaxbarron.kernels.table import lookup
 from jaxbarron.measures import ParticleMeasure, push_forward, unit_kernel
 
 __all__ = ["REACH_OF_CUBES", "certified_kernel"]
@@ -138,21 +137,19 @@ def _spline(
     claimed = reach
     if reach is None and s == 3 and _slopes_upward(left, right):
         claimed = REACH_OF_CUBES
-    kernel = lookup(sigma.name, s, tol) if tol is not None and reach is None else None
     wanted = tol
     # The optimiser leaves a margin for the certificate; should it ever be too small, it is widened.
     best = math.inf
     for _ in range(4):
-        if kernel is None:
-            kernel = spline_kernel(
-                sigma, s, tol=wanted, particles=particles, reach=reach, left=left, right=right
-            )
+        kernel = spline_kernel(
+            sigma, s, tol=wanted, particles=particles, reach=reach, left=left, right=right
+        )
         certificate = kernel_certificate(kernel, sigma, tau, reach=claimed, derivatives=derivatives)
         if tol is None or certificate.upper <= tol:
             return _finished(certificate, tol, particles)
         assert wanted is not None
         best = min(best, certificate.upper)
-        wanted, kernel = 0.97 * wanted, None
+        wanted *= 0.97
     raise ToleranceError(
         f"given: tol={tol} for {sigma.name} -> {tau.name}; expected: a tolerance that kernels of "
         f"doubles can hold, the best found is {best:.3g}; do: allow that much"
@@ -248,12 +245,17 @@ def _lines(sigma: Activation) -> tuple[Line | None, Line | None]:
 
 def _proved_line(sigma: Activation, side: Literal["left", "right"]) -> Line | None:
     # A rule of the tail calculus may need to start far out; a line is a line from anywhere on.
-    for exponent in range(3, 24, 4):
+    # What stays bounded without tending to a line (sin) shows in a remainder that does not shrink.
+    previous = None
+    for exponent in range(3, 31, 3):
         found = asymptote(sigma.program, side, 2.0**exponent)
-        if isinstance(found, TailLine) and found.slope.is_exact():
-            slope = float(found.slope)
-            if found.slope == slope:
-                return Line(slope, float(found.intercept.mid()))
+        if not isinstance(found, TailLine) or not found.slope.is_exact():
+            continue
+        slope, bound = float(found.slope), float(found.bound.upper())
+        shrinks = bound == 0 or (previous is not None and bound <= previous / 2)
+        if shrinks and found.slope == slope:
+            return Line(slope, float(found.intercept.mid()))
+        previous = bound
     return None
 
 

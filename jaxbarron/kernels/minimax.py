@@ -86,10 +86,11 @@ def best_spline(target: Target, knots: Array, exchanges: int = 1) -> Fit:
     points = space.grid()
     fit = _solve(space, points)
     for _ in range(exchanges):
-        worst, error = _peaks(fit)
+        extrema, sizes, error = _peaks(fit)
         if error <= fit.error * (1 + 1e-4):
             break
-        points = np.concatenate([points, worst])
+        # only what violates the solution: near-copies of rows would stall the simplex method
+        points = np.concatenate([points, extrema[sizes > fit.error]])
         fit = _solve(space, points)
     return fit
 
@@ -103,8 +104,8 @@ def _solve(space: Space, points: Array) -> Fit:
     return Fit(space, x + step, error, rows, multipliers)
 
 
-def _peaks(fit: Fit) -> tuple[Array, float]:
-    """The extrema of the error inside the pieces, one or more a piece, and the largest error."""
+def _peaks(fit: Fit) -> tuple[Array, Array, float]:
+    """Extrema of the error inside the pieces, its size at each, and the largest anywhere."""
 
     def error_at(z: Array) -> Array:
         basis, start = fit.space.inside(z)
@@ -113,8 +114,11 @@ def _peaks(fit: Fit) -> tuple[Array, float]:
     return peaks(error_at, fit.space.breaks)
 
 
-def peaks(error_at: Callable[[Array], Array], breaks: Array) -> tuple[Array, float]:
-    """The local maxima of an error that is smooth between ``breaks``, and the largest value."""
+def peaks(error_at: Callable[[Array], Array], breaks: Array) -> tuple[Array, Array, float]:
+    """The local maxima of an error that is smooth between ``breaks``: where, how large, the most.
+
+    The largest value counts the ends of the pieces too.
+    """
     nodes = breaks[:-1, None] + np.diff(breaks)[:, None] * _FINE
     values = error_at(nodes.ravel()).reshape(nodes.shape)
     before, middle, after = values[:, :-2], values[:, 1:-1], values[:, 2:]
@@ -127,4 +131,4 @@ def peaks(error_at: Callable[[Array], Array], breaks: Array) -> tuple[Array, flo
     refined = np.clip(0.5 * (left + here) - 0.5 * rising / bend, left, right)
     refined = np.clip(refined, nodes[piece, 0], nodes[piece, -1])
     found = error_at(refined) if len(refined) else np.zeros(0)
-    return refined, float(max(values.max(), found.max(initial=0.0)))
+    return refined, found, float(max(values.max(), found.max(initial=0.0)))

@@ -99,7 +99,7 @@ def estimated_error(target: Target, spline: DyadicSpline) -> float:
         return np.abs(target.f(z) - spline.value(z))
 
     movable = spline.knots[target.s + 1 :] if target.left is None else spline.knots
-    _, error = peaks(error_at, target.breaks(movable))
+    _, _, error = peaks(error_at, target.breaks(movable))
     space = Space(target, movable)
     for side in (-1, 1):
         points, _ = space.tails(side)

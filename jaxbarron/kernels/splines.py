@@ -209,7 +209,7 @@ def _smallest(target: Target, mass: tuple[Array, Array], tol: float) -> DyadicSp
             f"{(limit / tol) ** (1 / power):.0f} knots; expected: at most {_MOST_KNOTS}; do: raise "
             "tol, or choose a higher s"
         )
-    too_few, best = target.fewest - 1, None
+    too_few, best, unheld = target.fewest - 1, None, _MOST_KNOTS
     count = max(target.fewest, round((limit / tol) ** (1 / power)))
     while best is None or too_few < best[0] - 1:
         count = min(count, _MOST_KNOTS)
@@ -217,6 +217,12 @@ def _smallest(target: Target, mass: tuple[Array, Array], tol: float) -> DyadicSp
         spline = rounded(fit, goal) if fit.error <= goal else None
         if spline is not None and estimated_error(target, spline) <= goal:
             best = (count, spline)
+        elif spline is not None and best is None and count > unheld + 2:
+            raise ToleranceError(
+                f"given: tol={tol!r} for degree {target.s}; expected: a tolerance at which doubles "
+                "hold the far knots of this activation's tails; do: raise tol, lower s, or give "
+                "a reach"
+            )
         elif count == _MOST_KNOTS:
             raise ToleranceError(
                 f"given: tol={tol!r}; expected: a tolerance that {_MOST_KNOTS} knots reach (they "
@@ -224,6 +230,8 @@ def _smallest(target: Target, mass: tuple[Array, Array], tol: float) -> DyadicSp
             )
         else:
             too_few = count
+        if spline is not None and best is None:
+            unheld = min(unheld, count)
         predicted = math.ceil(count * (fit.error / goal) ** (1 / power))
         count = max(too_few + 1, predicted)
         if best is not None:
