@@ -39,8 +39,8 @@ def main() -> None:
     out.print(f"{where['processor']}, {where['cores']} cores; device {where['device']}; {versions}")
     if chosen.only != "kernels":
         rows = table(*_COST, right=("ms", "ratio"))
-        with working("cost of the switched model"):
-            measured = costs(chosen.quick)
+        with working("cost of the switched model") as advance:
+            measured = costs(chosen.quick, advance)
         for cost in measured:
             rows.add_row(*_cost_cells(cost))
         out.print("\ncost to the original (256 -> 1024 -> 1, 16 particles)")
@@ -48,8 +48,8 @@ def main() -> None:
         document["cost"] = [asdict(cost) for cost in measured]
     if chosen.only != "cost":
         rows = table(*_KERNEL, right=_KERNEL[1:])
-        with working("kernels against the limit"):
-            figures = kernel_figures(chosen.quick)
+        with working("kernels against the limit") as advance:
+            figures = kernel_figures(chosen.quick, advance)
         for figure in figures:
             rows.add_row(*_kernel_cells(figure))
         out.print("\nerror * knots^(s+1) / limit, on all of R (s = 3 with a slope: |z| <= 2^20)")

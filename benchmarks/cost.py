@@ -43,12 +43,15 @@ class Cost:
     upper_quartile: float
 
 
-def costs(quick: bool, report: Callable[[Cost], None] = lambda cost: None) -> list[Cost]:
-    """The costs of all forms; ``report`` is given each as soon as it is measured."""
+def costs(
+    quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Cost]:
+    """The costs of all forms; ``progress`` is given (measured, wanted) after each."""
     batch, pairs = (512, 5) if quick else (4096, 31)
     parameters, x = _network(batch)
     measured: list[Cost] = []
-    for source in ("gelu_tanh",) if quick else _SOURCES:
+    sources = ("gelu_tanh",) if quick else tuple(_SOURCES)
+    for source in sources:
         forms = _forms(source, parameters)
         for work, transform in (("forward", _forward), ("forward+backward", _backward)):
             original = transform(forms["original"])
@@ -64,7 +67,7 @@ def costs(quick: bool, report: Callable[[Cost], None] = lambda cost: None) -> li
                 seconds = ratio.before_seconds if name == "original" else ratio.after_seconds
                 spread = ratio.median, ratio.lower_quartile, ratio.upper_quartile
                 measured.append(Cost(source, name, work, seconds, *spread))
-                report(measured[-1])
+                progress(len(measured), len(sources) * 2 * len(forms))
     return measured
 
 

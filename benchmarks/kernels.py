@@ -46,9 +46,9 @@ class KernelFigure:
 
 
 def kernel_figures(
-    quick: bool, report: Callable[[KernelFigure], None] = lambda figure: None
+    quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[KernelFigure]:
-    """All figures; ``report`` is given each as soon as it is there."""
+    """All figures; ``progress`` is given (figures there, figures wanted) after each."""
     sources, sizes = (("tanh", "gelu"), (8,)) if quick else (_SOURCES, _SIZES)
     figures: list[KernelFigure] = []
     for name in sources:
@@ -57,7 +57,7 @@ def kernel_figures(
             limit = spline_limit(sigma, s)
             for size in sizes:
                 figures.append(_figure(sigma, s, size, limit))
-                report(figures[-1])
+                progress(len(figures), 3 * len(sources) * len(sizes))
     return figures
 
 

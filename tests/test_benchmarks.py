@@ -20,5 +20,6 @@ def test_quick_form_gives_figures_of_both_parts(tmp_path):
         assert forms["flat", work] > 3 * forms["switched", work]
     for row in figures["kernels"]:
         assert row["level"] == "rigorous"
-        # our spline has free knots and coefficients: never worse than the interpolant
-        assert 1 < row["ratio"] < row["scipy_ratio"]
+        # free knots and coefficients are never worse than the interpolant; the limit is one for
+        # K -> infinity: 8 knots may be a little better than it
+        assert 0.5 < row["ratio"] < row["scipy_ratio"]

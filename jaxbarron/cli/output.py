@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
 
 @contextlib.contextmanager
-def working(what: str) -> Iterator[Callable[[int, int], None]]:
+def working(what: str) -> Generator[Callable[[int, int], None]]:
     """A progress bar on stderr while something runs; silent when stderr is no terminal.
 
     Yields a function of (done, total); until it is called the bar only shows that work goes on.

@@ -217,7 +217,7 @@ def _smallest(target: Target, mass: tuple[Array, Array], tol: float) -> DyadicSp
         spline = rounded(fit, goal) if fit.error <= goal else None
         if spline is not None and estimated_error(target, spline) <= goal:
             best = (count, spline)
-        elif spline is not None and best is None and count > unheld + 2:
+        elif spline is not None and best is None and count > unheld:
             raise ToleranceError(
                 f"given: tol={tol!r} for degree {target.s}; expected: a tolerance at which doubles "
                 "hold the far knots of this activation's tails; do: raise tol, lower s, or give "

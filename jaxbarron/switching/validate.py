@@ -105,8 +105,8 @@ class Verdict:
 def compare_models(
     before: Callable[[Any], Any],
     after: Callable[[Any], Any],
-    x: Float[Array, "n ..."],
-    y: Int[Array, " n"],
+    x: Float[Array | np.ndarray, "n ..."],
+    y: Int[Array | np.ndarray, " n"],
 ) -> Comparison:
     """Two classifiers side by side on labelled data.
 

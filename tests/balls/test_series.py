@@ -126,10 +126,7 @@ def test_primitive_is_tight_on_small_balls(name):
 def test_monotone_functions_give_their_range_on_wide_balls(name):
     program, oracle, _ = _program(name)
     value = taylor_coefficients(program, flint.arb(1.5, 2.25), 1)[0]
-    low, high = (float(oracle(mpmath.mpf(x))) for x in (-0.75, 3.75)) if name != "log1p" else (
-        float(mpmath.log1p(-0.75)),
-        float(mpmath.log1p(3.75)),
-    )
+    low, high = (float(oracle(mpmath.mpf(x))) for x in (-0.75, 3.75))
     assert float(value.lower()) == pytest.approx(low, rel=1e-6, abs=1e-7 * (high - low))
     assert float(value.upper()) == pytest.approx(high, rel=1e-6)
 
@@ -141,12 +138,12 @@ def test_even_powers_of_straddling_balls_are_not_negative():
 
 
 def test_tails_keep_their_relative_accuracy():
-    for fn in (jnp.tanh, jax.nn.sigmoid, jax.scipy.special.erf, jax.nn.softplus):
-        program = trace(fn)
+    # 1 - tanh(30) is about 1e-26: all derivatives are tiny there, and none is lost in rounding.
+    for fn in (jnp.tanh, jax.nn.sigmoid, jax.scipy.special.erf):
         for centre in (-30.0, 30.0):
-            for c in taylor_coefficients(program, flint.arb(centre, 0.01), 4)[1:]:
-                # softplus' and its like tend to 1 on one side; all others are tiny and accurate.
-                assert c.rad() <= 0.2 * c.abs_upper() + flint.arb(2) ** -60 * (c.abs_upper() > 0.5)
+            for c in taylor_coefficients(trace(fn), flint.arb(centre, 1e-4), 4)[1:]:
+                assert 0 < c.abs_upper() < 1e-12
+                assert c.rad() <= 0.05 * c.abs_upper()
 
 
 def test_program_agrees_with_jax_derivatives():
@@ -235,17 +232,17 @@ def test_random_programs_enclose_their_float_values():
 
 def test_a_planted_wrong_rule_is_caught_by_the_point_test(monkeypatch):
     """The comparison with mpmath has teeth: a rule with a wrong constant does not pass it."""
-    rule = functions.FUNCTIONS["tanh"]
+    rule = functions.FUNCTIONS["sin"]
     wrong = lambda run, u: rule(run, u * flint.arb(1 + 2.0**-40))  # noqa: E731
-    monkeypatch.setitem(series._RULES, "tanh", wrong)
+    monkeypatch.setitem(series._RULES, "sin", wrong)
     series._compiled.cache_clear()
     try:
         with pytest.raises(AssertionError):
-            test_primitive_is_exact_at_points("tanh")
+            test_primitive_is_exact_at_points("sin")
     finally:
         monkeypatch.undo()
         series._compiled.cache_clear()
-    test_primitive_is_exact_at_points("tanh")
+    test_primitive_is_exact_at_points("sin")
 
 
 @pytest.mark.parametrize("name", [*UNARY, *COMPOSED])

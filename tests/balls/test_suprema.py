@@ -88,16 +88,16 @@ def test_poles_are_infinite():
 def test_bad_input():
     program = trace(jnp.tanh)
     for start, end in ((1.0, 1.0), (2.0, 1.0), (0.0, math.inf), (math.nan, 1.0)):
-        with pytest.raises(DomainError, match="given: .*; expected: .*; do: "):
+        with pytest.raises(DomainError, match=r"given: .*; expected: .*; do: "):
             supremum_of_program(program, start, end)
-    with pytest.raises(ToleranceError, match="given: .*; expected: .*; do: "):
+    with pytest.raises(ToleranceError, match=r"given: .*; expected: .*; do: "):
         supremum_of_program(program, 0.0, 1.0, rel=0.0)
 
 
 def test_floats_are_rounded_outward():
     third = flint.arb(1) / 3
     assert flint.arb(upper_float(third)) > flint.arb(lower_float(third))
-    assert flint.arb(lower_float(third)) < third < flint.arb(upper_float(third))
+    assert flint.arb(lower_float(third)) <= third <= flint.arb(upper_float(third))
     assert lower_float(flint.arb(0, 1)) == 0.0
     assert upper_float(flint.arb("nan")) == math.inf
     assert upper_float(flint.arb(2) ** -2000) > 0.0
