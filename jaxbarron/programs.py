@@ -25,7 +25,15 @@ import scipy.special
 
 from jaxbarron.errors import CertificateFileError, TraceError, UnsupportedPrimitiveError
 
-__all__ = ["ARITY", "Operation", "Program", "Register", "evaluate_program", "program_of_jaxpr", "trace"]
+__all__ = [
+    "ARITY",
+    "Operation",
+    "Program",
+    "Register",
+    "evaluate_program",
+    "program_of_jaxpr",
+    "trace",
+]
 
 
 @dataclass(frozen=True)
@@ -206,7 +214,11 @@ def program_of_jaxpr(jaxpr: Any, consts: Sequence[Any]) -> Program:
             name = eqn.primitive.name
             operands = [read(v) for v in eqn.invars]
             results: list[Operand]
-            if name in INLINED_CALLS:
+            if _is_exp_of_minus_square(eqn):
+                results = [emit("exp", (emit("neg", (emit("square", tuple(operands)),)),))]
+            elif name == "one_minus_square":
+                results = [emit("sub", (1.0, emit("square", tuple(operands))))]
+            elif name in INLINED_CALLS:
                 sub = eqn.params[INLINED_CALLS[name]]
                 closed = isinstance(sub, jex.ClosedJaxpr)
                 sub_consts = [_constant(c) for c in sub.consts] if closed else []
@@ -286,6 +298,18 @@ def _in_the_reals(
             if pair and inner and set(pair) == set(inner):
                 return Operation("logaddexp", pair), False
     return operation, False
+
+
+def _is_exp_of_minus_square(eqn: Any) -> bool:
+    # JAX 0.12 computes exp(-x^2), the derivative of erf, with masks on the bits of x: rounding that
+    # the real function exp(-x^2) does not have.
+    body = eqn.params.get("call_jaxpr")
+    info = getattr(getattr(body, "jaxpr", None), "debug_info", None)
+    return (
+        eqn.primitive.name == "custom_jvp_call"
+        and getattr(info, "func_name", None) == "exp_neg_sq"
+        and len(eqn.invars) == 1
+    )
 
 
 def _refuse_rounding(eqn: Any) -> None:

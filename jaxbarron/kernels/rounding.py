@@ -9,7 +9,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 
 from jaxbarron.kernels.exact_tails import DyadicSpline, nearest_dyadic
-from jaxbarron.kernels.minimax import Fit, best_spline, peaks
+from jaxbarron.kernels.minimax import FINEST, Fit, best_spline, peaks
 from jaxbarron.kernels.spline_space import Array, Space, Target
 
 __all__ = ["CUBIC_REACH", "estimated_error", "rounded"]
@@ -99,7 +99,7 @@ def estimated_error(target: Target, spline: DyadicSpline) -> float:
         return np.abs(target.f(z) - spline.value(z))
 
     movable = spline.knots[target.s + 1 :] if target.left is None else spline.knots
-    _, _, error = peaks(error_at, target.breaks(movable))
+    _, error = peaks(error_at, target.breaks(movable), FINEST)
     space = Space(target, movable)
     for side in (-1, 1):
         points, _ = space.tails(side)

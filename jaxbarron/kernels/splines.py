@@ -72,7 +72,7 @@ def spline_kernel(
     Example:
         >>> kernel = spline_kernel("tanh", 1, tol=1e-2)
         >>> kernel.particles
-        10
+        9
     """
     sigma = activation(source)
     _check(s, tol, particles, reach)
