@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from jaxbarron.activations import Activation, activation, is_registered
+from jaxbarron.activations import Activation, activation, is_known_name, is_registered
 from jaxbarron.bounds.kernel_error import KernelError, kernel_error
 from jaxbarron.errors import CertificateFileError, JaxbarronError, UsageError
 from jaxbarron.measures import ParticleMeasure, check_kernel
@@ -43,7 +43,7 @@ Level = Literal["rigorous", "float", "sampled"]
 class ErrorBound:
     """Bounds on the sup-norm error of one derivative: ``lower <= sup |error| <= upper``.
 
-    ``where`` is a point at which the error is at least ``lower``.
+    ``where`` is a point near which the error is at least ``lower``.
     """
 
     derivative: int
@@ -58,7 +58,8 @@ class Certificate:
 
     For every real z with ``|z| <= reach`` and every j in ``errors``:
     ``|d^j/dz^j (sigma(z) - sum_k c_k tau(alpha_k z + beta_k))| <= errors[j].upper``, where sigma,
-    tau and the kernel are the real functions that their stored floats define.
+    tau and the kernel are the real functions that their stored floats define; for j >= 1 at
+    every z where the j-th derivative exists.
 
     Attributes:
         source: sigma.
@@ -85,7 +86,7 @@ class Certificate:
 
     @property
     def lower(self) -> float:
-        """A lower bound on the sup-norm error: it is attained at ``errors[0].where``."""
+        """A lower bound on the sup-norm error: it is attained near ``errors[0].where``."""
         return self.errors[0].lower
 
     @property
@@ -210,11 +211,18 @@ def verify(certificate: Certificate | str | os.PathLike[str]) -> Verification:
         CertificateFileError: the file is no certificate, is truncated, or is of a later version.
     """
     if isinstance(certificate, Certificate):
-        return _verify(certificate)
+        return _checked(certificate)
     data = _read(Path(certificate))
     if data.get("digest") != _digest(data):
         return Verification(False, "the file was changed: its digest does not match its content")
-    return _verify(_from_json(data))
+    return _checked(_from_json(data))
+
+
+def _checked(certificate: Certificate) -> Verification:
+    try:
+        return _verify(certificate)
+    except JaxbarronError as error:
+        return Verification(False, f"the claim cannot be derived: {error}")
 
 
 def _verify(certificate: Certificate) -> Verification:
@@ -346,6 +354,8 @@ def _activation_from_json(data: Any) -> Activation:
     if "program" not in data:
         return activation(name)
     program = Program.from_json(data["program"])
+    if is_known_name(str(name)):
+        raise ValueError(f"a function of its own under the registered name {name!r}")
 
     def fn(z: Any) -> Any:
         return evaluate_program(program, z)

@@ -15,15 +15,11 @@ from jaxbarron.balls.tails import asymptote
 from jaxbarron.certificates import Certificate, kernel_certificate
 from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
 from jaxbarron.kernels.combinations import combination_kernel
+from jaxbarron.kernels.rounding import CUBIC_REACH
 from jaxbarron.kernels.splines import spline_kernel
 from jaxbarron.measures import ParticleMeasure, push_forward, unit_kernel
 
-__all__ = ["REACH_OF_CUBES", "certified_kernel"]
-
-# Three times a dyadic number is never 1: no RePU_3 kernel of floats has a tail of slope 1, so its
-# error is unbounded on R (THEORY.md, Theorem No cubic line).  The kernels are built so that the
-# error does not show on this reach.
-REACH_OF_CUBES = float(2**20)
+__all__ = ["certified_kernel"]
 
 
 def certified_kernel(
@@ -136,7 +132,8 @@ def _spline(
     left, right = (None, None) if reach is not None else _lines(sigma)
     claimed = reach
     if reach is None and s == 3 and _slopes_upward(left, right):
-        claimed = REACH_OF_CUBES
+        # no RePU_3 kernel of floats has a tail of slope 1 (THEORY.md, Theorem No cubic line)
+        claimed = CUBIC_REACH
     wanted = tol
     # The optimiser leaves a margin for the certificate; should it ever be too small, it is widened.
     best = math.inf

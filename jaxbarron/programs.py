@@ -94,12 +94,37 @@ class Program:
                     raise ValueError("integer_pow needs a constant whole exponent")
                 operations.append(Operation(str(name), read))
             output = _operand_from_json(data["output"], len(operations))
+            _check_kinds(operations, output)
         except (KeyError, TypeError, ValueError) as error:
             raise CertificateFileError(
                 f"given: a scalar program that cannot be read ({error}); expected: the form that "
                 "Program.to_json writes; do: write the certificate again"
             ) from None
         return Program(tuple(operations), output)
+
+
+_OF_BOOLEANS = frozenset({"and", "or", "xor", "not"})
+_TO_BOOLEANS = frozenset({"gt", "ge", "lt", "le", "eq", "ne", "is_finite"}) | _OF_BOOLEANS
+
+
+def _check_kinds(operations: Sequence[Operation], output: Operand) -> None:
+    """Raise ValueError where a truth value stands for a number, or the other way round."""
+    boolean = [False]
+
+    def is_boolean(operand: Operand) -> bool:
+        if isinstance(operand, Register):
+            return boolean[operand.index]
+        return isinstance(operand, bool)
+
+    for operation in operations:
+        wanted = [operation.name in _OF_BOOLEANS] * len(operation.operands)
+        if operation.name == "select_n":
+            wanted[0] = True
+        if [is_boolean(x) for x in operation.operands] != wanted:
+            raise ValueError(f"{operation.name} with operands of the wrong kind")
+        boolean.append(operation.name in _TO_BOOLEANS)
+    if is_boolean(output):
+        raise ValueError("the output is a truth value")
 
 
 def _operand_to_json(operand: Operand) -> str | bool:
@@ -223,6 +248,8 @@ def program_of_jaxpr(jaxpr: Any, consts: Sequence[Any]) -> Program:
                 closed = isinstance(sub, jex.ClosedJaxpr)
                 sub_consts = [_constant(c) for c in sub.consts] if closed else []
                 results = run(sub.jaxpr if closed else sub, sub_consts, operands)
+            elif name == "convert_element_type" and eqn.invars[0].aval.dtype == np.bool_:
+                results = [emit("select_n", (operands[0], 0.0, 1.0))]
             elif name in _IDENTITIES:
                 _refuse_rounding(eqn)
                 results = list(operands)
@@ -235,6 +262,8 @@ def program_of_jaxpr(jaxpr: Any, consts: Sequence[Any]) -> Program:
                         f"given: a scalar function that uses the primitive {name!r}; expected: one "
                         f"of {', '.join(sorted(ARITY))}; do: write the function with those"
                     )
+                # x ** n with a whole n is the one real operation with an integer in it
+                _refuse_integers(eqn, eqn.invars[:1] if name == "pow" else eqn.invars)
                 results = [emit(name, tuple(operands))]
             environment.update(zip(eqn.outvars, results, strict=True))
         return [read(v) for v in inner.outvars]
@@ -275,14 +304,15 @@ def _in_the_reals(
     name, operands = operation.name, operation.operands
     if name == "select_n" and isinstance(operands[0], bool):
         return None, operands[2] if operands[0] else operands[1]
-    if name in ("eq", "ne") and (
-        operands[0] == operands[1]
-        or any(isinstance(x, float) and not np.isfinite(x) for x in operands)
-    ):
-        same = operands[0] == operands[1] and operands[0] == operands[0]
-        return None, same == (name == "eq")
-    if name == "is_finite":
-        return None, True
+    infinite = [x for x in operands if isinstance(x, float) and not np.isfinite(x)]
+    if all(_is_total(x, written) for x in operands if x not in infinite):
+        # A guard says something only of operands that are not defined everywhere.
+        if name in ("eq", "ne") and len(infinite) == 1:
+            return None, name == "ne"
+        if name in ("eq", "ne") and not infinite and operands[0] == operands[1]:
+            return None, name == "eq"
+        if name == "is_finite" and not infinite:
+            return None, True
 
     def produced_by(operand: Operand, expected: str) -> tuple[Operand, ...] | None:
         if not isinstance(operand, Register) or operand.index == 0:
@@ -300,6 +330,31 @@ def _in_the_reals(
     return operation, False
 
 
+# Defined, with a finite value, for all real operands.
+_TOTAL = frozenset(
+    {
+        *("add", "sub", "mul", "neg", "max", "min", "abs", "sign", "square", "clamp", "select_n"),
+        *("exp", "exp2", "expm1", "logistic", "tanh", "erf", "erfc", "sin", "cos", "atan"),
+        *("sinh", "cosh", "asinh", "logaddexp", "cbrt"),
+    }
+)
+
+
+def _is_total(operand: Operand, written: Sequence[Operation]) -> bool:
+    if not isinstance(operand, Register):
+        return isinstance(operand, bool) or bool(np.isfinite(operand))
+    if operand.index == 0:
+        return True
+    source = written[operand.index - 1]
+    total = source.name in _TOTAL or (
+        source.name == "integer_pow"
+        and isinstance(source.operands[1], float)
+        and source.operands[1] >= 0
+    )
+    real = source.operands[1:] if source.name == "select_n" else source.operands
+    return total and all(_is_total(x, written) for x in real)
+
+
 def _is_exp_of_minus_square(eqn: Any) -> bool:
     # JAX 0.12 computes exp(-x^2), the derivative of erf, with masks on the bits of x: rounding that
     # the real function exp(-x^2) does not have.
@@ -310,6 +365,18 @@ def _is_exp_of_minus_square(eqn: Any) -> bool:
         and getattr(info, "func_name", None) == "exp_neg_sq"
         and len(eqn.invars) == 1
     )
+
+
+def _refuse_integers(eqn: Any, atoms: Sequence[Any]) -> None:
+    # 7 // 2, 200 + 100 in eight bits, 6 & 3: none of these is real arithmetic
+    for atom in atoms:
+        dtype = atom.aval.dtype
+        if dtype != np.bool_ and not jnp.issubdtype(dtype, jnp.floating):
+            raise UnsupportedPrimitiveError(
+                f"given: a scalar function that uses {eqn.primitive.name!r} on {dtype}; expected: "
+                "real arithmetic throughout; do: compute integers outside the function, or use "
+                "floating-point numbers"
+            )
 
 
 def _refuse_rounding(eqn: Any) -> None:

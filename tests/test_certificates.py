@@ -256,6 +256,7 @@ def test_the_mathematics_alone_notices_a_changed_claim(saved) -> None:
         lambda d: d["target"].update(name="repu(3)"),
         lambda d: d.update(level="sampled"),
         lambda d: d["errors"].reverse(),
+        lambda d: d["errors"].append({**d["errors"][1], "derivative": 2}),
     ]
     for change in changes:
         path.write_text(original)
@@ -299,6 +300,7 @@ def test_truncated_later_and_broken_certificates(saved, tmp_path) -> None:
         lambda d: d["source"].update(name="gleu"),
         lambda d: d.update(reach="-0x1p0"),
         lambda d: d.update(source={"name": "x", "program": {"operations": [["os"]]}}),
+        lambda d: d.update(source={"name": "tanh", "program": {"operations": [], "output": "r0"}}),
         lambda d: d.update(
             source={"name": "x", "program": {"operations": [["add", "r5", "r0"]], "output": "r1"}}
         ),

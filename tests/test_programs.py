@@ -79,6 +79,11 @@ def test_a_stable_softplus_written_by_hand_is_logaddexp() -> None:
     np.testing.assert_allclose(evaluate_program(program, Z), np.log1p(np.exp(Z)), rtol=1e-13)
 
 
+def test_truth_values_may_be_factors() -> None:
+    program = trace(lambda z: z * (z > 0.5))
+    np.testing.assert_array_equal(evaluate_program(program, Z), Z * (Z > 0.5))
+
+
 def test_dtype_and_shape_are_kept() -> None:
     program = trace(lambda z: 2.0 * z + 1.0)
     assert evaluate_program(program, np.ones((2, 3), np.float32)).dtype == np.float32
@@ -95,6 +100,16 @@ def test_unsupported_primitives_are_named() -> None:
         (lambda z: jnp.array([1.0, 2.0])[0] * z, "slice"),
     ]:
         with pytest.raises(UnsupportedPrimitiveError, match=f"{name}|array"):
+            trace(fn)
+    integers = [
+        lambda z: z * jax.lax.div(jnp.int32(7), jnp.int32(2)),
+        lambda z: z * (jnp.uint8(200) + jnp.uint8(100)),
+        lambda z: z * (jnp.int32(6) & jnp.int32(3)),
+        lambda z: z * ~(z > 0).astype(jnp.int32),
+        lambda z: jax.lax.select_n(jnp.int32(0), z, 2 * z),
+    ]
+    for fn in integers:
+        with pytest.raises(UnsupportedPrimitiveError, match="int"):
             trace(fn)
     with pytest.raises(UnsupportedPrimitiveError, match="int"):
         trace(lambda z: z.astype(jnp.int32).astype(jnp.float64))
@@ -113,6 +128,8 @@ def test_functions_that_do_not_trace() -> None:
     "data",
     [None, {}, {"operations": [], "output": 3}, {"operations": [["add", "r0"]], "output": "r1"},
      {"operations": [["add", "r0", "r9"]], "output": "r1"}, {"operations": [], "output": "r1"},
+     {"operations": [["not", "r0"]], "output": "r1"},
+     {"operations": [["gt", "r0", "0x0p+0"]], "output": "r1"},
      {"operations": [["unheard_of", "r0"]], "output": "r1"},
      {"operations": [["integer_pow", "r0", "r0"]], "output": "r1"},
      {"operations": [["integer_pow", "r0", "0x1.8p+0"]], "output": "r1"}],

@@ -3,6 +3,7 @@
 from jaxbarron.activations.activation import Activation, Growth, Kink, Line
 from jaxbarron.activations.registry import (
     activation,
+    is_known_name,
     is_registered,
     registered_activations,
     repu,
@@ -14,6 +15,7 @@ __all__ = [
     "Kink",
     "Line",
     "activation",
+    "is_known_name",
     "is_registered",
     "registered_activations",
     "repu",

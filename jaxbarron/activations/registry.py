@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxbarron.activations.activation import Activation, Growth, Kink, Line
 from jaxbarron.errors import UnknownActivationError, UsageError
 
-__all__ = ["activation", "is_registered", "registered_activations", "repu"]
+__all__ = ["activation", "is_known_name", "is_registered", "registered_activations", "repu"]
 
 _ZERO, _IDENTITY = Line(0.0, 0.0), Line(1.0, 0.0)
 _LINEAR = Growth(0.0, 1.0, 1)
@@ -60,7 +60,7 @@ def activation(
             "function; do: see registered_activations() for the names"
         )
     own = name or getattr(source, "__name__", "") or type(source).__name__
-    if _known(own):
+    if is_known_name(own):
         if name is not None:
             raise UsageError(
                 f"given: the name {own!r} for a function of your own; expected: a name that no "
@@ -89,6 +89,17 @@ def registered_activations() -> tuple[Activation, ...]:
     """One member of every registered family, with its default parameter, and the named variants."""
     names = [*_FAMILIES, "heaviside", "repu(2)", "repu(3)", "quick_gelu"]
     return tuple(dict.fromkeys(_by_name(name) for name in names))
+
+
+def is_known_name(name: str) -> bool:
+    """Whether :func:`activation` takes ``name`` for a registered activation."""
+    try:
+        _by_name(name)
+    except UnknownActivationError:
+        return False
+    except UsageError:
+        return True
+    return True
 
 
 def is_registered(sigma: Activation) -> bool:
@@ -125,10 +136,6 @@ _ALIASES = {
     "absolute": "abs",
     "linear": "identity",
 }
-
-
-def _known(name: str) -> bool:
-    return name in _FAMILIES or name in _ALIASES
 
 
 def _by_name(text: str) -> Activation:

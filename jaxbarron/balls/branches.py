@@ -146,5 +146,5 @@ BRANCHES: dict[str, Callable[..., Any]] = {
     "or": _or,
     "xor": _xor,
     "not": _not,
-    "is_finite": lambda run, a: True,
+    "is_finite": lambda run, a: True if a[0].is_finite() else None,
 }

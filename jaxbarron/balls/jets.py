@@ -41,9 +41,7 @@ class Calculus:
         if name in _COMPARISONS:
             return self.compare(name, *operands)
         if name == "is_finite":
-            return True
-        if name == "mul" and any(isinstance(x, list) and self.vanishes(x) for x in operands):
-            return [self.zero] * self.length
+            return True if isinstance(operands[0], list) else None
         jets: list[Jet] = []
         for operand in operands:
             if isinstance(operand, Unknown):
@@ -51,6 +49,8 @@ class Calculus:
             if not isinstance(operand, list):
                 return Unknown(name)
             jets.append(operand)
+        if name == "mul" and any(self.vanishes(x) for x in jets):
+            return [self.zero] * self.length
         rule = _RULES.get(name)
         return rule(self, *jets) if rule else self.unary(name, jets[0])
 

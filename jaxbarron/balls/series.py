@@ -27,6 +27,7 @@ from jaxbarron.programs import Program, Register
 
 __all__ = [
     "LocalSeries",
+    "known_coefficients",
     "local_series",
     "primitive_series",
     "taylor_coefficients",
@@ -111,15 +112,20 @@ def local_series(program: Program, argument: Any, ball: Any) -> LocalSeries:
         registers[position] = rule(run, *[registers[i] for i in where])
         position += 1
     result = registers[output]
-    coefficients = [result[k] for k in range(run.length)]
-    return LocalSeries(coefficients, run.smooth, run.open_ends)
+    return LocalSeries(known_coefficients(result, run.length), run.smooth, run.open_ends)
+
+
+def known_coefficients(series: Any, length: int) -> list[Any]:
+    """The first coefficients; NaN past flint's cap, where flint reads 0."""
+    known = min(length, flint.ctx.cap)
+    return [series[k] for k in range(known)] + [NAN] * (length - known)
 
 
 def primitive_series(name: str, ball: Any, length: int) -> LocalSeries:
     """A unary primitive at every point of a ball: its value and Taylor coefficients."""
     run = Run(length, ball.is_exact())
     result = _RULES[name](run, flint.arb_series([ball, 1], prec=length))
-    return LocalSeries([result[k] for k in range(length)], run.smooth, run.open_ends)
+    return LocalSeries(known_coefficients(result, length), run.smooth, run.open_ends)
 
 
 @functools.lru_cache(maxsize=512)

@@ -58,7 +58,7 @@ def asymptote(
         >>> line.slope == 1, line.intercept == 0, line.bound < 1e-15
         (True, True, True)
     """
-    with working_precision(_BITS):
+    with working_precision(_BITS, derivative + 8):
         half = HalfLine(flint.fmpq(*float(start).as_integer_ratio()))
         sign = 1 if side == "right" else -1
         found = tail_jet(program, half, linear_argument(half, sign, 1, 0, derivative))

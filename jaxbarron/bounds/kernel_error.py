@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxbarron.balls.envelopes import HalfLine, TailPolynomial, Unknown
-from jaxbarron.balls.series import LocalSeries, local_series, working_precision
+from jaxbarron.balls.series import LocalSeries, known_coefficients, local_series, working_precision
 from jaxbarron.balls.suprema import Piece, lower_float, supremum, upper_float
 from jaxbarron.balls.tails import linear_argument, tail_jet
 from jaxbarron.bounds.replacements import Composite, Particle, Replacement, Spline
@@ -31,6 +31,7 @@ __all__ = ["KernelError", "kernel_error"]
 _BITS = 192
 _DOUBLINGS = 80  # a tail that is no good so far out is given up
 _FLOOR = 1e-28
+_SERIES = 24  # coefficients beyond the derivative's order that any search here asks for
 _WIDE_GAP = 4
 
 
@@ -123,7 +124,7 @@ def kernel_error(
         )
     if target_homogeneity is None and target == source and _is_identity(particles):
         return KernelError(0.0, 0.0, 0.0, reach, derivative)
-    with working_precision(_BITS):
+    with working_precision(_BITS, derivative + _SERIES):
         kappa: Replacement = (
             Composite(particles, target, target_splits)
             if target_homogeneity is None
@@ -375,6 +376,6 @@ def _polynomial_model(polynomial: TailPolynomial) -> Callable[[Any, int], LocalS
         result = flint.arb_series([], prec=length)
         for c in reversed(coefficients):
             result = result * argument + c
-        return LocalSeries([result[k] for k in range(length)], True, False)
+        return LocalSeries(known_coefficients(result, length), True, False)
 
     return model

@@ -14,7 +14,7 @@ from typing import Any
 import flint
 
 from jaxbarron.balls.envelopes import HalfLine, TailPolynomial, Unknown
-from jaxbarron.balls.series import LocalSeries, local_series
+from jaxbarron.balls.series import LocalSeries, known_coefficients, local_series
 from jaxbarron.balls.tails import linear_argument, tail_jet
 from jaxbarron.programs import Program
 
@@ -83,7 +83,7 @@ class Spline(Replacement):
             result = flint.arb_series([], prec=length)
             for c in reversed(coefficients):
                 result = result * offset + c
-            coefficients = [result[k] for k in range(length)]
+            coefficients = known_coefficients(result, length)
         coefficients += [flint.arb(0)] * (length - len(coefficients))
         return LocalSeries(coefficients[:length], True, False)
 

@@ -63,6 +63,7 @@ def _write(path: Path, entries: list[dict[str, Any]]) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".table-")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
+    os.chmod(name, 0o644)  # mkstemp's file is the owner's alone
     os.replace(name, path)
 
 

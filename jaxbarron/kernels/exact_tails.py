@@ -197,11 +197,15 @@ def _nearest_plane(start: Any, goal: Array, basis: Any, values: Any) -> Any:
     if not len(basis):
         return start
     q, r = np.linalg.qr((values @ basis.T).astype(np.float64))
+    diagonal = np.abs(np.diag(r))
+    # A direction that no point sees changes nothing that is measured: no step is taken along it.
+    seen = diagonal > 1e-12 * diagonal.max()
     for _ in range(4):
         remainder = q.T @ (values.astype(np.float64) @ (start - goal).astype(np.float64))
         steps = np.zeros(len(basis))
         for i in range(len(basis) - 1, -1, -1):
-            steps[i] = np.rint((remainder[i] - r[i, i + 1 :] @ steps[i + 1 :]) / r[i, i])
+            if seen[i]:
+                steps[i] = np.rint((remainder[i] - r[i, i + 1 :] @ steps[i + 1 :]) / r[i, i])
         if not steps.any():
             break
         start = start - np.array([int(x) for x in steps], dtype=object) @ basis

@@ -344,3 +344,31 @@ def test_speed(count, limit):
         certify("gelu", "relu", *kernel)
         times.append(time.perf_counter() - start)
     assert min(times) < limit
+
+
+# ------------------------------------------------------------- once found by attack
+
+
+def one_particle(weight: float) -> tuple[list[float], list[float], list[float]]:
+    return [weight], [1.0], [0.0]
+
+
+@pytest.mark.parametrize("order", range(6, 20))
+def test_high_derivatives_are_not_cut_off(order: int) -> None:
+    # flint cuts series at a cap and reads 0 beyond it: the remainder term must not vanish so
+    found = kernel_error(
+        trace(jnp.sin), trace(jnp.sin), *one_particle(0.5), reach=3.0, derivative=order
+    )
+    assert found.lower <= 0.5 <= found.upper <= 0.501
+    power = kernel_error(
+        trace(lambda z: z**18), trace(jnp.tanh), *one_particle(0.0), reach=0.5, derivative=order
+    )
+    exact = math.perm(18, order) * 0.5 ** (18 - order) if order <= 18 else 0.0
+    assert power.lower <= exact <= power.upper <= 1.002 * exact + 1e-12
+
+
+def test_guards_speak_where_their_operand_is_undefined() -> None:
+    inverse = trace(lambda z: jnp.where(jnp.isinf(1 / z), 50.0, 0 * z))
+    assert kernel_error(inverse, trace(jnp.tanh), *one_particle(0.0), reach=1.0).upper >= 50.0
+    root = trace(lambda z: jnp.tanh(z) + 0.0 * jnp.sqrt(100 - z * z))
+    assert math.isinf(kernel_error(root, trace(jnp.tanh), *one_particle(1.0)).upper)
