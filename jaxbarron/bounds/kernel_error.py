@@ -31,6 +31,7 @@ __all__ = ["KernelError", "kernel_error"]
 _BITS = 192
 _DOUBLINGS = 80  # a tail that is no good so far out is given up
 _FLOOR = 1e-28
+MOST_DERIVATIVES = 10
 _SERIES = 24  # coefficients beyond the derivative's order that any search here asks for
 _WIDE_GAP = 4
 
@@ -99,7 +100,7 @@ def kernel_error(
         ShapeError: the arrays disagree, or there is no particle.
         NonFiniteError: a weight, direction or offset is NaN or infinite.
         DomainError: ``reach`` is not positive.
-        UsageError: ``derivative`` is negative, or too high for the target.
+        UsageError: ``derivative`` is negative, above 10, or too high for the target.
         ToleranceError: ``rel`` is out of range.
 
     Example:
@@ -111,6 +112,11 @@ def kernel_error(
         >>> found.lower <= 0.16997121 <= found.upper <= 0.1702
         True
     """
+    if derivative > MOST_DERIVATIVES:
+        raise UsageError(
+            f"given: derivative={derivative}; expected: at most {MOST_DERIVATIVES}, since the cost "
+            "of the tails doubles with each order; do: certify a lower order"
+        )
     particles = _particles(weights, directions, offsets)
     if not reach > 0:
         raise DomainError(
