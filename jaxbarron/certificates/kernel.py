@@ -1,42 +1,25 @@
-"""Certificates: a claim, its level, and the exact numbers that a machine needs to check it again.
-
-A certificate holds the kernel bit by bit.  :func:`verify` re-derives the claim from these numbers
-by ball arithmetic alone; it shares no code with the optimiser that found them.
-"""
+"""The certificate of a kernel: its sup-norm error, on a reach or on all of R."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
 import numpy as np
 
-from jaxbarron.activations import Activation, activation, is_known_name, is_registered
+from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.kernel_error import KernelError, kernel_error
-from jaxbarron.errors import CertificateFileError, JaxbarronError, UsageError
+from jaxbarron.certificates.files import (
+    Level,
+    Verification,
+    activation_from_json,
+    activation_to_json,
+)
+from jaxbarron.errors import UsageError
 from jaxbarron.measures import ParticleMeasure, check_kernel
-from jaxbarron.programs import Program, evaluate_program
 
-__all__ = [
-    "Certificate",
-    "ErrorBound",
-    "Verification",
-    "kernel_certificate",
-    "load",
-    "save",
-    "verify",
-]
-
-FORMAT = "jaxbarron-certificate"
-VERSION = 1
-
-Level = Literal["rigorous", "float", "sampled"]
+__all__ = ["Certificate", "ErrorBound", "check", "from_json", "kernel_certificate", "to_json"]
 
 
 @dataclass(frozen=True)
@@ -106,17 +89,6 @@ class Certificate:
         for error in self.errors[1:]:
             sentence += f", their derivatives of order {error.derivative} by {error.upper:.6g}"
         return sentence + "."
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Whether a certificate's claim was derived again, and the reason in words; truthy if so."""
-
-    holds: bool
-    reason: str
-
-    def __bool__(self) -> bool:
-        return self.holds
 
 
 def kernel_certificate(
@@ -197,39 +169,8 @@ def _is_unit(kernel: ParticleMeasure) -> bool:
     return kernel.particles == 1 and [float(x.item()) for x in leaves] == [1.0, 1.0, 0.0]
 
 
-def verify(certificate: Certificate | str | os.PathLike[str]) -> Verification:
-    """Derive a certificate's claim again from its numbers alone, by ball arithmetic.
-
-    Args:
-        certificate: a certificate, or the path of a file that holds one.
-
-    Returns:
-        A truthy :class:`Verification` if every bound was derived again; otherwise falsy, with
-        the bound that fails and the value that was found.
-
-    Raises:
-        CertificateFileError: the file is no certificate, is truncated, or is of a later version.
-    """
-    if isinstance(certificate, Certificate):
-        return _checked(certificate)
-    data = _read(Path(certificate))
-    if data.get("digest") != _digest(data):
-        return Verification(False, "the file was changed: its digest does not match its content")
-    return _checked(_from_json(data))
-
-
-def _checked(certificate: Certificate) -> Verification:
-    try:
-        return _verify(certificate)
-    except JaxbarronError as error:
-        return Verification(False, f"the claim cannot be derived: {error}")
-
-
-def _verify(certificate: Certificate) -> Verification:
-    if certificate.level != "rigorous":
-        return Verification(
-            False, f"its level is {certificate.level!r}: only rigorous claims can be derived again"
-        )
+def check(certificate: Certificate) -> Verification:
+    """Derive every bound again, from the numbers alone."""
     for position, claimed in enumerate(certificate.errors):
         j = claimed.derivative
         if j != position or math.isnan(claimed.upper) or claimed.upper < 0:
@@ -268,62 +209,15 @@ def _verify(certificate: Certificate) -> Verification:
     return Verification(True, "every bound was derived again: " + certificate.claim)
 
 
-# ----------------------------------------------------------------- the file
-
-
-def save(certificate: Certificate, path: str | os.PathLike[str]) -> None:
-    """Write a certificate as JSON, floats as hexadecimal strings; never half a file.
-
-    The file is written beside its place under another name and then moved there.
-    """
-    data = _to_json(certificate)
-    data["digest"] = _digest(data)
-    write_atomically(Path(path), (json.dumps(data, indent=1) + "\n").encode())
-
-
-def load(path: str | os.PathLike[str]) -> Certificate:
-    """Read a certificate; it is not verified: call :func:`verify` for that.
-
-    Raises:
-        CertificateFileError: the file is missing, no certificate, truncated, or of a later
-            version.
-    """
-    return _from_json(_read(Path(path)))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at no moment a half-written one stands in its place."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes private files
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _digest(data: dict[str, Any]) -> str:
-    content = {key: value for key, value in data.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _to_json(certificate: Certificate) -> dict[str, Any]:
+def to_json(certificate: Certificate) -> dict[str, Any]:
+    """The claim and its numbers as a JSON object, floats as hexadecimal strings."""
     kernel = certificate.kernel
     return {
-        "format": FORMAT,
-        "version": VERSION,
-        "kind": "kernel",
         "level": certificate.level,
         "theorem": certificate.theorem,
         "claim": certificate.claim,
-        "source": _activation_to_json(certificate.source),
-        "target": _activation_to_json(certificate.target),
+        "source": activation_to_json(certificate.source),
+        "target": activation_to_json(certificate.target),
         "reach": float(certificate.reach).hex(),
         "errors": [
             {
@@ -342,89 +236,32 @@ def _to_json(certificate: Certificate) -> dict[str, Any]:
     }
 
 
-def _activation_to_json(sigma: Activation) -> dict[str, Any]:
-    # A registered activation is named; a user's own function is written out.
-    if is_registered(sigma):
-        return {"name": sigma.name}
-    return {"name": sigma.name, "program": sigma.program.to_json()}
-
-
-def _activation_from_json(data: Any) -> Activation:
-    name = data["name"]
-    if "program" not in data:
-        return activation(name)
-    program = Program.from_json(data["program"])
-    if is_known_name(str(name)):
-        raise ValueError(f"a function of its own under the registered name {name!r}")
-
-    def fn(z: Any) -> Any:
-        return evaluate_program(program, z)
-
-    sigma = Activation(str(name), fn, family=str(name))
-    # the stored program itself is what the claim is about, not a second trace of it
-    sigma.__dict__["program"] = program
-    return sigma
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CertificateFileError(
-            f"given: {path}, which cannot be read ({error.strerror}); expected: a certificate; "
-            "do: check the path"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise CertificateFileError(
-            f"given: {path}, which is no JSON, or is truncated ({error}); expected: a certificate "
-            "file; do: write it again with jaxbarron.save"
-        ) from None
-    if not isinstance(data, dict) or cast(dict[str, Any], data).get("format") != FORMAT:
-        raise CertificateFileError(
-            f"given: {path}, a JSON file of another kind; expected: a certificate "
-            f'("format": "{FORMAT}"); do: give a file that jaxbarron wrote'
+def from_json(data: dict[str, Any]) -> Certificate:
+    """The inverse of :func:`to_json`; KeyError, TypeError or ValueError where it is none."""
+    numbers = data["kernel"]
+    weights, directions, offsets = (
+        np.array([float.fromhex(x) for x in numbers[name]])
+        for name in ("weights", "directions", "offsets")
+    )
+    kernel = ParticleMeasure(weights[:, None], directions[:, None], offsets)
+    errors = tuple(
+        ErrorBound(
+            int(error["derivative"]),
+            float.fromhex(error["lower"]),
+            float.fromhex(error["upper"]),
+            float.fromhex(error["where"]),
         )
-    read = cast(dict[str, Any], data)
-    version = read.get("version")
-    if not isinstance(version, int) or isinstance(version, bool) or version > VERSION:
-        raise CertificateFileError(
-            f"given: {path}, a certificate of version {version}; expected: at most version "
-            f"{VERSION}; do: install a later jaxbarron"
-        )
-    return read
-
-
-def _from_json(data: dict[str, Any]) -> Certificate:
-    try:
-        numbers = data["kernel"]
-        weights, directions, offsets = (
-            np.array([float.fromhex(x) for x in numbers[name]])
-            for name in ("weights", "directions", "offsets")
-        )
-        kernel = ParticleMeasure(weights[:, None], directions[:, None], offsets)
-        errors = tuple(
-            ErrorBound(
-                int(error["derivative"]),
-                float.fromhex(error["lower"]),
-                float.fromhex(error["upper"]),
-                float.fromhex(error["where"]),
-            )
-            for error in data["errors"]
-        )
-        reach = float.fromhex(data["reach"])
-        if not errors or not reach > 0 or data["level"] not in ("rigorous", "float", "sampled"):
-            raise ValueError("a bound, the reach or the level is missing or out of range")
-        return Certificate(
-            _activation_from_json(data["source"]),
-            _activation_from_json(data["target"]),
-            kernel,
-            reach,
-            errors,
-            data["level"],
-            str(data["theorem"]),
-        )
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, JaxbarronError) as error:
-        raise CertificateFileError(
-            f"given: a certificate whose content cannot be read ({type(error).__name__}: {error}); "
-            "expected: every field as jaxbarron.save writes it; do: write the file again"
-        ) from None
+        for error in data["errors"]
+    )
+    reach = float.fromhex(data["reach"])
+    if not errors or not reach > 0 or data["level"] not in ("rigorous", "float", "sampled"):
+        raise ValueError("a bound, the reach or the level is missing or out of range")
+    return Certificate(
+        activation_from_json(data["source"]),
+        activation_from_json(data["target"]),
+        kernel,
+        reach,
+        errors,
+        data["level"],
+        str(data["theorem"]),
+    )

@@ -14,7 +14,7 @@ import pytest
 from conftest import kernel_values
 
 import jaxbarron as jb
-from jaxbarron.certificates import FORMAT, VERSION, _digest
+from jaxbarron.certificates.files import FORMAT, VERSION, digest
 from jaxbarron.errors import (
     CertificateFileError,
     DomainError,
@@ -39,7 +39,7 @@ def rewrite(path, change) -> None:
     """Change the content and mend the digest: only the mathematics can notice."""
     data = json.loads(path.read_text())
     change(data)
-    data["digest"] = _digest(data)
+    data["digest"] = digest(data)
     path.write_text(json.dumps(data))
 
 

@@ -1,0 +1,24 @@
+"""Certificates: a claim, its level, and the exact numbers that a machine needs to check it again.
+
+A certificate holds what it is about bit by bit.  :func:`verify` re-derives the claim from these
+numbers by ball arithmetic alone; it shares no code with the optimiser that found them.
+"""
+
+from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
+from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
+from jaxbarron.certificates.store import AnyCertificate, load, save, verify
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "AnyCertificate",
+    "Certificate",
+    "ErrorBound",
+    "Level",
+    "Verification",
+    "kernel_certificate",
+    "load",
+    "save",
+    "verify",
+    "write_atomically",
+]
