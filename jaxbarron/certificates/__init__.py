@@ -6,6 +6,7 @@ numbers by ball arithmetic alone; it shares no code with the optimiser that foun
 
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
+from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, verify
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Certificate",
     "ErrorBound",
     "Level",
+    "NonEmbeddingCertificate",
     "Verification",
     "kernel_certificate",
     "load",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxbarron.certificates import kernel
+from jaxbarron.certificates import kernel, non_embedding
 from jaxbarron.certificates.files import (
     FORMAT,
     VERSION,
@@ -19,11 +19,12 @@ from jaxbarron.certificates.files import (
     write_atomically,
 )
 from jaxbarron.certificates.kernel import Certificate
+from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
-__all__ = ["AnyCertificate", "load", "save", "verify"]
+__all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
 
-AnyCertificate = Certificate
+AnyCertificate = Certificate | NonEmbeddingCertificate
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class _Kind:
 
 _KINDS = {
     "kernel": _Kind(Certificate, kernel.to_json, kernel.from_json, kernel.check),
+    "non-embedding": _Kind(
+        NonEmbeddingCertificate,
+        non_embedding.to_json,
+        non_embedding.from_json,
+        non_embedding.check,
+    ),
 }
 
 
@@ -77,11 +84,16 @@ def save(certificate: AnyCertificate, path: str | os.PathLike[str]) -> None:
 
     The file is written beside its place under another name and then moved there.
     """
+    data = to_document(certificate)
+    write_atomically(Path(path), (json.dumps(data, indent=1) + "\n").encode())
+
+
+def to_document(certificate: AnyCertificate) -> dict[str, Any]:
+    """What :func:`save` writes, as a JSON object."""
     kind = _kind_of(certificate)
     data = {"format": FORMAT, "version": VERSION, "kind": kind}
     data |= _KINDS[kind].to_json(certificate)
-    data["digest"] = digest(data)
-    write_atomically(Path(path), (json.dumps(data, indent=1) + "\n").encode())
+    return data | {"digest": digest(data)}
 
 
 def load(path: str | os.PathLike[str]) -> AnyCertificate:

@@ -109,6 +109,8 @@ def program_of_jaxpr(jaxpr: Any, consts: Sequence[Any]) -> Program:
             results: list[Operand]
             if _is_exp_of_minus_square(eqn):
                 results = [emit("exp", (emit("neg", (emit("square", tuple(operands)),)),))]
+            elif _is_guard_of_exp_of_minus_square(eqn):
+                results = operands[2:]
             elif name == "one_minus_square":
                 results = [emit("sub", (1.0, emit("square", tuple(operands))))]
             elif name in INLINED_CALLS:
@@ -149,6 +151,17 @@ def _is_exp_of_minus_square(eqn: Any) -> bool:
         eqn.primitive.name == "custom_jvp_call"
         and getattr(info, "func_name", None) == "exp_neg_sq"
         and len(eqn.invars) == 1
+    )
+
+
+def _is_guard_of_exp_of_minus_square(eqn: Any) -> bool:
+    # Its rule for derivatives selects x where |x| < 28 and 0 beyond, lest inf * 0 be computed.  The
+    # select is known by who wrote it, not by its form, which a user's own function may have.
+    traceback = getattr(eqn.source_info, "traceback", None)
+    return (
+        eqn.primitive.name == "select_n"
+        and traceback is not None
+        and any(frame.function_name == "_exp_neg_sq_jvp" for frame in traceback.frames)
     )
 
 
