@@ -150,29 +150,37 @@ def _log_add_exp(run: Run, a: Any, b: Any) -> Any:
 
 
 def _logistic(run: Run, u: Any) -> Any:
-    # From the side where the exponential is small, so that the tails keep their relative accuracy.
-    flip = u[0].mid() < 0
-    small = _exponential(run, u if flip else -u)
-    part = inverse(run, 1 + small)
     value = through_ends(lambda x: 1 / (1 + (-x).exp()), u[0])
-    return with_constant(run, 1 - part if flip else part, value)
+    return with_constant(run, _hyperbolic_tangent(run, u / 2) / 2, value)
 
 
 def _hyperbolic_tangent(run: Run, u: Any) -> Any:
-    flip = u[0].mid() < 0
-    part = 2 * inverse(run, 1 + _exponential(run, 2 * u if flip else -2 * u))
+    # tanh(x + v) = t + (1 - t^2) tanh v / (1 + t tanh v) with 1 - t^2 = sech^2 x, which keeps its
+    # relative accuracy far out.
     value = through_ends(lambda x: x.tanh(), u[0])
-    return with_constant(run, 1 - part if flip else part - 1, value)
+    slope = through_ends_of_modulus(lambda x: x.sech() ** 2, u[0])
+    double = with_constant(run, 2 * u, flint.arb(0)).exp()
+    small = with_constant(run, (double - 1) * inverse(run, double + 1), flint.arb(0))
+    return with_constant(run, slope * small * inverse(run, 1 + value * small), value)
+
+
+def _hyperbolic_pair(run: Run, u: Any) -> tuple[Any, Any, Any, Any]:
+    """sinh and cosh of the constant term, and of the rest of the series."""
+    grow = with_constant(run, u, flint.arb(0)).exp()
+    fall = inverse(run, grow)
+    sine = through_ends(lambda x: x.sinh(), u[0])
+    cosine = through_ends_of_modulus(lambda x: x.cosh(), u[0])
+    return sine, cosine, (grow - fall) / 2, (grow + fall) / 2
 
 
 def _hyperbolic_sine(run: Run, u: Any) -> Any:
-    half = (_exponential(run, u) - _exponential(run, -u)) / 2
-    return with_constant(run, half, through_ends(lambda x: x.sinh(), u[0]))
+    sine, cosine, small, near_one = _hyperbolic_pair(run, u)
+    return sine * near_one + cosine * small
 
 
 def _hyperbolic_cosine(run: Run, u: Any) -> Any:
-    half = (_exponential(run, u) + _exponential(run, -u)) / 2
-    return with_constant(run, half, through_ends_of_modulus(lambda x: x.cosh(), u[0]))
+    sine, cosine, small, near_one = _hyperbolic_pair(run, u)
+    return cosine * near_one + sine * small
 
 
 # ------------------------------------------- functions known by their derivative

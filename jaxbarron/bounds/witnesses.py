@@ -2,9 +2,9 @@
 
 A witness holds the numbers of such a proof.  The theorem that each rests on covers the limit; the
 numbers are outward-rounded, and :func:`check_witness` derives every one again.  What is neither
-embedded nor refuted here is open (THEORY.md, Theorem Jump witness, Theorem Smoothness witness,
-Theorem Difference witness, Theorem Value witness, Theorem Variation witness, Theorem Polynomial
-target).
+embedded (THEORY.md, Theorem Embedding constant) nor refuted here is open (Theorem Jump witness,
+Theorem Smoothness witness, Theorem Difference witness, Theorem Value witness, Theorem Variation
+witness, Theorem Polynomial target).
 """
 
 from __future__ import annotations
