@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_quick_form_gives_figures_of_both_parts(tmp_path):
+def test_quick_form_gives_figures_of_all_parts(tmp_path):
     file = tmp_path / "figures.json"
     command = [sys.executable, "-W", "error", "-m", "benchmarks", "--quick", "--json", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
@@ -23,3 +23,9 @@ def test_quick_form_gives_figures_of_both_parts(tmp_path):
         # free knots and coefficients are never worse than the interpolant; the limit is one for
         # K -> infinity: 8 knots may be a little better than it
         assert 0.5 < row["ratio"] < row["scipy_ratio"]
+    for row in figures["constants"]:
+        assert row["lower"] <= row["upper"] <= row["lower"] * (1 + 1e-12)
+        assert row["ratio"] > 1
+    tanh = next(row for row in figures["constants"] if row["source"] == "tanh")
+    assert tanh["lower"] * (1 - 1e-12) <= tanh["peer"] <= tanh["upper"] * (1 + 1e-12)
+    assert figures["constants_table"]["entries"] >= 24 * 5

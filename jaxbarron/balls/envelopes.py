@@ -48,6 +48,13 @@ class TailPolynomial:
         return self.coefficients[k] if k < len(self.coefficients) else _ZERO
 
     @property
+    def exact_value(self) -> Any:
+        """The rational number that the function is; None where it is none."""
+        value = self.coefficient(0)
+        known = not self.degree and self.envelope.vanishes and isinstance(value, flint.fmpq)
+        return value if known else None
+
+    @property
     def is_zero(self) -> bool:
         """Whether the function is known to be identically zero."""
         return not self.coefficients and self.envelope.vanishes
@@ -204,6 +211,18 @@ class HalfLine:
 
     # -------------------------------------------------- towards infinity
 
+    def size(self, a: TailPolynomial) -> Envelope:
+        """An envelope of a as a whole."""
+        return self._sum_of_envelopes(self.modulus(a.coefficients), a.envelope)
+
+    def shifted(self, coefficients: tuple[Any, ...]) -> list[Any]:
+        """The coefficients of ``P(T + h)`` in h."""
+        shifted = list(coefficients)
+        for low in range(len(shifted)):
+            for k in reversed(range(low, len(shifted) - 1)):
+                shifted[k] = shifted[k] + shifted[k + 1] * self.start
+        return shifted
+
     def decay(self, a: TailPolynomial) -> Envelope | None:
         """An envelope of ``exp(a(z))`` for a(z) -> -infinity; None if none was found.
 
@@ -213,13 +232,11 @@ class HalfLine:
         spread = self.bound(a.envelope)
         if a.degree < 1 or not spread.is_finite():
             return None
-        shifted = list(a.coefficients)
-        for low in range(len(shifted)):
-            for k in reversed(range(low, len(shifted) - 1)):
-                shifted[k] = shifted[k] + shifted[k + 1] * self.start
+        shifted = self.shifted(a.coefficients)
         if not shifted[1] < 0 or not all(c <= 0 for c in shifted[2:]):
             return None
-        rate = -flint.arb(shifted[1]).upper().fmpq()
+        exact = isinstance(shifted[1], flint.fmpq)
+        rate = -shifted[1] if exact else -shifted[1].upper().fmpq()
         return Envelope(_upper((flint.arb(shifted[0]) + spread).exp()), 0, rate)
 
     def square_root(self, a: TailPolynomial) -> TailPolynomial | Unknown:

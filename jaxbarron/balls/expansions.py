@@ -45,7 +45,7 @@ def _arc_tangent(half: HalfLine, u: TailPolynomial, sign: int) -> TailPolynomial
     inverse = half.divide(half.constant(flint.fmpq(1)), u)
     if isinstance(inverse, Unknown):
         return Unknown("atan")
-    return half.polynomial([flint.arb.pi() / 2 * sign], inverse.envelope)
+    return half.polynomial([flint.arb.pi() / 2 * sign], half.size(inverse))
 
 
 def _bounded(half: HalfLine, u: TailPolynomial, sign: int) -> TailPolynomial | Unknown:

@@ -75,12 +75,25 @@ def _power(run: Run, base: Any, exponent: Any) -> Any:
         whole = exponent[0].unique_fmpz() if exponent[0].is_exact() else None
         if whole is not None and abs(int(whole)) <= 64:
             return _whole_power(run, base, int(whole))
-        if not base[0] > 0 and base[0] >= 0 and exponent[0] > 0:
+        if base[0] > 0:
+            return _positive_power(run, base, exponent[0])
+        if base[0] >= 0 and exponent[0] > 0:
             top = base[0].upper()
             value = (exponent[0] * top.log()).exp() if top > 0 else flint.arb(0)
             value = flint.arb(0).union(value.upper())
             return series_of(run, [value, *[NAN] * (run.length - 1)])
     return _exponential(run, exponent * _logarithm(run, base))
+
+
+def _positive_power(run: Run, u: Any, exponent: Any) -> Any:
+    """``sum binom(a, k) u_0^(a - k) v^k``, v the rest of u, each power of u_0 through its ends."""
+    rest, result, factors = with_constant(run, u, flint.arb(0)), 0, [flint.arb(1)]
+    for k in range(1, run.length):
+        factors.append(factors[-1] * (exponent - k + 1) / k)
+    for k in reversed(range(run.length)):
+        power = through_ends(lambda x, a=exponent - k: (a * x.log()).exp(), u[0])
+        result = result * rest + series_of(run, [factors[k] * power])
+    return result
 
 
 def _square_root(run: Run, u: Any) -> Any:

@@ -182,13 +182,11 @@ class Calculus:
 
     def general_power(self, u: Jet, exponent: Jet) -> Value:
         """Whole and half exponents exactly, others through the logarithm."""
-        if not any(not t.is_zero for t in exponent[1:]) and exponent[0].degree == 0:
-            constant = exponent[0].coefficient(0)
-            exact = isinstance(constant, flint.fmpq) and exponent[0].envelope.vanishes
-            if exact and constant.q == 1 and abs(constant.p) <= 64:
-                return self.power(u, int(constant.p))
-            if exact and constant == flint.fmpq(1, 2):
-                return self.square_root(u)
+        constant = exponent[0].exact_value
+        if constant is not None and constant.q == 1 and abs(constant.p) <= 64:
+            return self.power(u, int(constant.p))
+        if constant is not None and constant == flint.fmpq(1, 2):
+            return self.square_root(u)
         logarithm = self.unary("log", u)
         if not isinstance(logarithm, list):
             return Unknown("pow")
@@ -304,7 +302,7 @@ def _reciprocal_root(calculus: Calculus, u: Jet) -> Value:
 
 
 def _whole_power(calculus: Calculus, u: Jet, exponent: Jet) -> Value:
-    return calculus.power(u, int(exponent[0].coefficient(0).p))
+    return calculus.power(u, int(exponent[0].exact_value.p))
 
 
 _RULES: dict[str, Callable[..., Value]] = {

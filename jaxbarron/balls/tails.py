@@ -14,6 +14,7 @@ from typing import Any, Literal
 import flint
 
 from jaxbarron.balls.envelopes import HalfLine, Unknown
+from jaxbarron.balls.growth import GrowingCalculus, GrowingHalfLine
 from jaxbarron.balls.jets import Calculus, Jet, Value
 from jaxbarron.balls.series import working_precision
 from jaxbarron.programs import Program, Register
@@ -84,9 +85,21 @@ def linear_argument(half: HalfLine, side: int, scale: Any, shift: Any, order: in
 def tail_jet(program: Program, half: HalfLine, argument: Jet) -> Jet | Unknown:
     """``f^(k) / k!`` of the program at a jet, for as many k as the jet has (Theorem Tail calculus).
 
+    Where the plain calculus fails, that with exponentials is asked (Theorem Growing exponentials).
     Runs at flint's present precision.
     """
-    calculus = Calculus(half, len(argument))
+    found = _run(program, Calculus(half, len(argument)), argument)
+    if not isinstance(found, Unknown):
+        return found
+    growing = GrowingHalfLine(half.start)
+    again = _run(program, GrowingCalculus(growing, len(argument)), argument)
+    if isinstance(again, Unknown):
+        return found
+    ordinary = [t for t in map(growing.ordinary, again) if t is not None]
+    return ordinary if len(ordinary) == len(again) else found
+
+
+def _run(program: Program, calculus: Calculus, argument: Jet) -> Jet | Unknown:
     registers: list[Value] = [argument]
     constants: dict[float, Value] = {}
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxbarron.activations import Activation
+from jaxbarron.balls.notation import rounded_down, rounded_up
 from jaxbarron.balls.series import working_precision
 from jaxbarron.bounds.obstructions import (
     HIGHEST,
@@ -205,37 +206,38 @@ _RULES = {
     "Theorem Polynomial target": _Rule(
         "growth", polynomial_candidates, by_polynomial, (4.0,),
         lambda w, sigma, tau, m: f"every function of {tau} is a polynomial of degree below {m}, "
-        f"and a divided difference of order {m} of {sigma} near z = {w.location:g} is {w.gap:.3g} "
-        "or more in modulus",
+        f"and a divided difference of order {m} of {sigma} near z = {w.location:g} is "
+        f"{rounded_down(w.gap, 3)} or more in modulus",
     ),
     "Theorem Jump witness": _Rule(
         "jump", kinks_above, by_jump, _STEPS,
         lambda w, sigma, tau, m: f"the derivative of order {m - 1} of {sigma} jumps by "
-        f"{w.gap:.3g} or more at z = {w.location:g}, so divided differences of order {m} grow like "
-        f"1/h there; on a unit particle of {tau} they stay below {w.atom_bound:.3g}",
+        f"{rounded_down(w.gap, 3)} or more at z = {w.location:g}, so divided differences of order "
+        f"{m} grow like 1/h there; on a unit particle of {tau} they stay below "
+        f"{rounded_up(w.atom_bound, 3)}",
     ),
     "Theorem Smoothness witness": _Rule(
         "smoothness", kinks_at, by_smoothness, (),
         lambda w, sigma, tau, m: f"the functions of {tau} have continuous derivatives up to order "
-        f"{m}, and that of {sigma} jumps by {w.gap:.3g} or more at z = {w.location:g}"
+        f"{m}, and that of {sigma} jumps by {rounded_down(w.gap, 3)} or more at z = {w.location:g}"
         + _in_the_closure(w),
     ),
     "Theorem Difference witness": _Rule(
         "growth", difference_candidates, by_difference, _SPREADS,
         lambda w, sigma, tau, m: f"divided differences of order {m} of {sigma}(w x + b) grow like "
         f"w^{m}, its weight like w^{w.order}, and on a unit particle of {tau} they stay below "
-        f"{w.atom_bound:.3g}",
+        f"{rounded_up(w.atom_bound, 3)}",
     ),
     "Theorem Value witness": _Rule(
         "growth", value_candidates, by_value, _SPREADS,
         lambda w, sigma, tau, m: f"{sigma} outgrows its weight, and the values of a unit particle "
-        f"of {tau} stay below {w.atom_bound:.3g}",
+        f"of {tau} stay below {rounded_up(w.atom_bound, 3)}",
     ),
     "Theorem Variation witness": _Rule(
         "growth", variation_candidates, by_variation, _SPREADS,
         lambda w, sigma, tau, m: f"the derivative of order {m} of {sigma}(w x) has a variation "
         f"that grows like w^{m + 1}, its weight like w^{w.order}, and on a unit particle of {tau} "
-        f"that variation stays below {w.atom_bound:.3g}",
+        f"that variation stays below {rounded_up(w.atom_bound, 3)}",
     ),
 }  # fmt: skip
 
