@@ -15,12 +15,17 @@ from jaxbarron.activations import (
     registered_activations,
     repu,
 )
+from jaxbarron.atlas import Embedding, embedding, embeddings
+from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
+    ConstantCertificate,
+    EmbeddingCertificate,
     ErrorBound,
     NonEmbeddingCertificate,
     Verification,
+    constant_certificate,
     kernel_certificate,
     load,
     save,
@@ -71,6 +76,10 @@ __all__ = [
     "Ball",
     "Box",
     "Certificate",
+    "Constant",
+    "ConstantCertificate",
+    "Embedding",
+    "EmbeddingCertificate",
     "ErrorBound",
     "Growth",
     "JaxbarronError",
@@ -89,9 +98,12 @@ __all__ = [
     "certified_kernel",
     "combination_kernel",
     "compact",
+    "constant_certificate",
     "convolution_kernel",
     "derivative",
     "difference_kernel",
+    "embedding",
+    "embeddings",
     "evaluate",
     "find_activations",
     "find_witness",
@@ -116,8 +128,10 @@ __all__ = [
     "spline_kernel",
     "spline_limit",
     "switch",
+    "taylor_constant",
     "taylor_kernel",
     "unit_kernel",
+    "variation_constant",
     "verify",
     "weight_values",
 ]

@@ -26,7 +26,8 @@ def run(monkeypatch, capsys):
 
 
 def test_help_of_every_command_has_examples(run):
-    for command in ((), ("switch",), ("kernel",), ("verify",), ("activations",)):
+    for command in ((), ("switch",), ("kernel",), ("verify",), ("activations",),
+                    ("constant",), ("atlas",)):  # fmt: skip
         status, out, _ = run(*command, "--help")
         assert status == 0
         assert out.count("  jaxbarron ") >= 2, command
@@ -201,3 +202,106 @@ def test_activations_lists_every_family(run):
     assert {"relu", "gelu", "gelu_tanh", "silu", "tanh", "softplus"} <= names
     assert len(names) >= 24
     assert "gelu_tanh" in run("activations")[1]
+
+
+# ------------------------------------------------------------------ atlas and constant
+
+
+def test_constant_prints_both_ends_and_the_closed_forms(run, tmp_path):
+    file = tmp_path / "tanh-relu.json"
+    status, out, _ = run("constant", "tanh", "relu", "--save", file)
+    assert status == 0
+    for part in ("C, embedding", "T_1", "A_1", "rigorous", "Theorem Taylor embedding"):
+        assert part in out
+    status, out, _ = run("verify", file)
+    assert status == 0
+    assert "holds" in out
+
+
+def test_constant_as_json(run):
+    status, out, _ = run("constant", "gelu", "--s", 2, "--json", "-")
+    assert status == 0
+    document = json.loads(out)
+    assert document["schema"] == "jaxbarron-constant"
+    assert document["verdict"] == "embedded"
+    assert document["lower"] <= document["upper"]
+    taylor = document["closed_forms"][0]
+    # the oracle for gelu, s = 2 (mpmath, 25 digits)
+    assert taylor["lower"] <= 2.0416540401866 + 1e-13
+    assert taylor["upper"] >= 2.0416540401866 - 1e-13
+
+
+def test_constant_on_a_reach(run, tmp_path):
+    file = tmp_path / "sin.json"
+    status, out, _ = run("constant", "sin", "--s", 1, "--reach", 4, "--save", file)
+    assert status == 0
+    assert "Taylor kernel on |z| <= 4" in out
+    assert "does not embed" in out
+    assert run("verify", file)[0] == 0
+
+
+def test_a_witness_is_saved_and_verified(run, tmp_path):
+    file = tmp_path / "witness.json"
+    status, out, _ = run("constant", "relu", "tanh", "--save", file)
+    assert status == 0
+    assert "relu does not embed in the Barron space of tanh" in out
+    assert run("verify", file)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("constant", "tanh"), "no target"),
+        (("constant", "tanh", "rello"), "nearest: relu"),
+        (("constant", "tanh", "gelu", "--reach", "2"), "a target RePU_s"),
+        (("constant", "tanh", "relu", "--reach", "-1"), "a finite number > 0"),
+        (("constant", "tanh", "relu", "--reach", "nan"), "a finite number > 0"),
+        (("constant", "tanh", "relu", "--weight", "0"), "a whole number from 1 to 16"),
+        (("constant", "tanh", "--s", "17"), "from 0 to 16"),
+        (("constant", "gelu", "softplus", "--save", "x.json"), "which is open"),
+        (("atlas", "--weight", "two"), "--weight two"),
+        (("atlas", "--weight", "99"), "a whole number from 1 to 16"),
+        (("atlas", "--source", "tahn"), "nearest: tanh"),
+        (("atlas", "--source", "tanh", "--html", "missing/a.html"), "a folder that exists"),
+    ],
+)
+def test_bad_input_of_atlas_and_constant(run, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_atlas_of_a_few_pairs(run, tmp_path):
+    folder, page = tmp_path / "certificates", tmp_path / "atlas.html"
+    status, out, _ = run(
+        "atlas", "--source", "tanh", "--source", "relu", "--target", "relu", "--target", "tanh",
+        "--save", folder, "--html", page, "--json", tmp_path / "atlas.json",
+    )  # fmt: skip
+    assert status == 0
+    for part in ("embedded", "not embedded", "Taylor embedding", "Smoothness witness"):
+        assert part in out
+    saved = sorted(folder.iterdir())
+    assert len(saved) == 4
+    assert run("verify", *saved)[0] == 0
+    document = json.loads((tmp_path / "atlas.json").read_text())
+    assert document["format"] == "jaxbarron-atlas"
+    assert len(document["pairs"]) == 4
+    assert "tanh" in page.read_text()
+
+
+def test_an_open_pair_shows_its_best_approximations(run):
+    status, out, _ = run("atlas", "--source", "gelu", "--target", "softplus")
+    assert status == 0
+    assert "is open" in out
+    assert "norm" in out
+    assert "error" in out
+
+
+def test_the_whole_atlas_is_a_map(run):
+    status, out, _ = run("atlas")
+    assert status == 0
+    assert "961 pairs" in out
+    assert "embeds in" in out

@@ -70,7 +70,8 @@ def test_no_private_part_of_jax_is_touched() -> None:
 
 FLOORS = [
     ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
-    ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("switching",),
+    ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("atlas",),
+    ("switching",),
     ("demo", "export", "plots"), ("cli",),
 ]  # fmt: skip
 

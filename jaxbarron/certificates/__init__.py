@@ -4,23 +4,29 @@ A certificate holds what it is about bit by bit.  :func:`verify` re-derives the 
 numbers by ball arithmetic alone; it shares no code with the optimiser that found them.
 """
 
+from jaxbarron.certificates.constant import ConstantCertificate, constant_certificate
+from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
-from jaxbarron.certificates.store import AnyCertificate, load, save, verify
+from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
 
 __all__ = [
     "FORMAT",
     "VERSION",
     "AnyCertificate",
     "Certificate",
+    "ConstantCertificate",
+    "EmbeddingCertificate",
     "ErrorBound",
     "Level",
     "NonEmbeddingCertificate",
     "Verification",
+    "constant_certificate",
     "kernel_certificate",
     "load",
     "save",
+    "to_document",
     "verify",
     "write_atomically",
 ]

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxbarron.certificates import kernel, non_embedding
+from jaxbarron.certificates import constant, embedding, kernel, non_embedding
+from jaxbarron.certificates.constant import ConstantCertificate
+from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
     FORMAT,
     VERSION,
@@ -24,7 +26,7 @@ from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
 
-AnyCertificate = Certificate | NonEmbeddingCertificate
+AnyCertificate = Certificate | EmbeddingCertificate | NonEmbeddingCertificate | ConstantCertificate
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class _Kind:
 
 _KINDS = {
     "kernel": _Kind(Certificate, kernel.to_json, kernel.from_json, kernel.check),
+    "embedding": _Kind(
+        EmbeddingCertificate, embedding.to_json, embedding.from_json, embedding.check
+    ),
+    "constant": _Kind(ConstantCertificate, constant.to_json, constant.from_json, constant.check),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,

@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | verify | activations``."""
+"""The command line: ``jaxbarron switch | kernel | constant | atlas | verify | activations``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from jaxbarron.cli.atlas import atlas_command
+from jaxbarron.cli.constant import constant_command
 from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
 from jaxbarron.cli.output import show_error
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 app.command("switch")(switch_command)
 app.command("kernel")(kernel_command)
+app.command("constant")(constant_command)
+app.command("atlas")(atlas_command)
 app.command("verify")(verify_command)
 app.command("activations")(activations_command)
 

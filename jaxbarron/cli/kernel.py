@@ -22,7 +22,7 @@ from jaxbarron.cli.output import (
 from jaxbarron.errors import UsageError
 from jaxbarron.plots import check_plot_file, plot_certificate
 
-__all__ = ["kernel_command"]
+__all__ = ["kernel_command", "target_activation"]
 
 _ROWS = 40
 
@@ -74,7 +74,7 @@ def kernel_command(
       jaxbarron kernel tanh --s 2 --particles 24 --derivatives 1 --plot tanh.svg
       jaxbarron kernel gelu gelu_tanh --direct
     """
-    sigma, tau = activation(source), _target(target, s)
+    sigma, tau = activation(source), target_activation(target, s)
     check_writable(json_file, save_file, plot_file)
     if plot_file is not None:
         check_plot_file(plot_file)
@@ -98,15 +98,16 @@ def kernel_command(
         _print(certificate, len(certificate.kernel.offsets) if all_rows else _ROWS)
 
 
-def _target(name: str | None, s: int | None) -> Activation:
+def target_activation(name: str | None, s: int | None) -> Activation:
+    """The target from a name, or RePU_s from ``--s``."""
     if s is None and name is not None:
         return activation(name)
     if s is not None and name in (None, "repu"):
         return repu(s)
     if s is None:
         raise UsageError(
-            "given: a kernel without a target; expected: TARGET or --s; do: e.g. 'jaxbarron "
-            "kernel gelu relu --tol 1e-3'"
+            "given: no target; expected: TARGET or --s; do: e.g. 'jaxbarron kernel gelu relu --tol "
+            "1e-3'"
         )
     raise UsageError(
         f"given: the target {name!r} and --s {s}; expected: one of them; do: leave TARGET out, or "

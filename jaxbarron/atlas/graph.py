@@ -1,0 +1,183 @@
+"""The graph of embeddings: nodes are activations, edges are proofs, paths multiply.
+
+For an ordered pair the atlas holds one of three verdicts: embedded, with an interval for the
+constant; not embedded, with a witness; or open (THEORY.md, Theorem Chain, Theorem Embedding
+constant).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxbarron.activations import Activation, activation, registered_activations
+from jaxbarron.balls.outward import product_up
+from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
+from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
+from jaxbarron.bounds.witnesses import Witness, find_witness
+from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
+
+__all__ = ["Embedding", "embedding", "embeddings"]
+
+Source = str | Activation | Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What is known of an ordered pair.
+
+    Attributes:
+        source: sigma.
+        target: tau.
+        order: p, of the weight ``(1 + rho)^p`` of every activation but RePU_s (``rho^s``).
+        verdict: ``"embedded"``, ``"not embedded"`` or ``"open"``.
+        route: the edges of the path with the least product, () unless embedded.
+        direct: the best edge that joins the two without a detour, or None.
+        bound: a lower bound of the constant, or None.
+        upper: the product of the route's constants, rounded up; inf unless embedded.
+        witness: the proof that there is no embedding, or None.
+    """
+
+    source: Activation
+    target: Activation
+    order: int
+    verdict: Literal["embedded", "not embedded", "open"]
+    route: tuple[Edge, ...]
+    direct: Edge | None
+    bound: LowerBound | None
+    upper: float
+    witness: Witness | None
+
+    @property
+    def lower(self) -> float:
+        """A lower bound of the constant; inf where there is no embedding, 0 where none is known."""
+        if self.witness is not None:
+            return math.inf
+        return 0.0 if self.bound is None else self.bound.value
+
+    @property
+    def theorem(self) -> str:
+        """The theorem that the verdict rests on; "" where the pair is open."""
+        if self.witness is not None:
+            return self.witness.theorem
+        if not self.route:
+            return ""
+        return self.route[0].theorem if len(self.route) == 1 else "Theorem Chain"
+
+    @property
+    def certificate(self) -> EmbeddingCertificate | NonEmbeddingCertificate | None:
+        """What :func:`jaxbarron.verify` checks again; None where the pair is open."""
+        if self.witness is not None:
+            return NonEmbeddingCertificate(self.witness)
+        if not self.route:
+            return None
+        return EmbeddingCertificate(self.route, self.bound, self.upper)
+
+
+def embedding(source: Source, target: Source, *, order: int | None = None) -> Embedding:
+    """Whether B_sigma lies in B_tau on the unit ball, at what constant, by what proof.
+
+    The constant is ``C = sup over (w, b) of ||sigma(w . x + b)||_(B_tau) / V_sigma(w, b)``, the
+    same for every dimension and norm (THEORY.md, Theorem Embedding constant), and ``lower <= C <=
+    upper``.
+
+    Args:
+        source: a name, an activation or a scalar JAX function.
+        target: the same.
+        order: p of the weight ``(1 + rho)^p``; by default s for a target RePU_s and 1 otherwise.
+
+    Raises:
+        UnknownActivationError: no such name.
+        UsageError: the order is not a whole number from 1 to 16.
+
+    Example:
+        >>> found = embedding("tanh", "relu")
+        >>> found.verdict, found.lower <= 2 <= found.upper
+        ('embedded', True)
+        >>> embedding("relu", "tanh").verdict
+        'not embedded'
+    """
+    sigma, tau = activation(source), activation(target)
+    p = natural_order(tau) if order is None else checked_order(order)
+    return _embedding(sigma, tau, p)
+
+
+def embeddings(
+    sources: Iterable[Source] | None = None,
+    targets: Iterable[Source] | None = None,
+    *,
+    order: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Embedding, ...]:
+    """The atlas: :func:`embedding` for every pair, by default of all registered activations.
+
+    Args:
+        sources: the activations to embed; None: all registered ones.
+        targets: the activations to embed in; None: all registered ones.
+        order: as in :func:`embedding`; by default each target's own.
+        progress: called with (pairs done, pairs in all).
+
+    Example:
+        >>> [e.verdict for e in embeddings(["tanh"], ["sigmoid", "relu"])]
+        ['embedded', 'embedded']
+    """
+    rows = [activation(a) for a in (registered_activations() if sources is None else sources)]
+    columns = [activation(a) for a in (registered_activations() if targets is None else targets)]
+    found: list[Embedding] = []
+    for sigma in rows:
+        for tau in columns:
+            found.append(embedding(sigma, tau, order=order))
+            if progress is not None:
+                progress(len(found), len(rows) * len(columns))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=8192)
+def _embedding(sigma: Activation, tau: Activation, order: int) -> Embedding:
+    direct = next(iter(_edges(sigma, tau, order)), None)
+    route, upper = _shortest_path(sigma, tau, order)
+    if route:
+        bound = lower_bound(sigma, tau, order)
+        return Embedding(sigma, tau, order, "embedded", route, direct, bound, upper, None)
+    witness = find_witness(sigma, tau, order)
+    verdict = "open" if witness is None else "not embedded"
+    return Embedding(sigma, tau, order, verdict, (), None, None, math.inf, witness)
+
+
+@functools.lru_cache(maxsize=16384)
+def _edges(sigma: Activation, tau: Activation, order: int) -> tuple[Edge, ...]:
+    return edges(sigma, tau, order)
+
+
+def _shortest_path(
+    sigma: Activation, tau: Activation, order: int
+) -> tuple[tuple[Edge, ...], float]:
+    """The path with the least product of constants: Bellman and Ford, on products rounded up.
+
+    Constants below 1 occur; a cycle with a product below 1 does not, since the product bounds the
+    constant of an activation in its own space, which is 1.
+    """
+    nodes = list(dict.fromkeys([sigma, *registered_activations(), tau]))
+    best: dict[Activation, tuple[float, tuple[Edge, ...]]] = {sigma: (1.0, ())}
+    front = [sigma]
+    while front:
+        reached: list[Activation] = []
+        for node in front:
+            cost, path = best[node]
+            for other in nodes:
+                if other == node or any(other in (e.source, e.target) for e in path):
+                    continue
+                for edge in _edges(node, other, order)[:1]:
+                    total = product_up(cost, edge.upper)
+                    if other not in best or total < best[other][0]:
+                        best[other] = total, (*path, edge)
+                        reached.append(other)
+        front = list(dict.fromkeys(reached))
+    if sigma == tau:
+        unit = _edges(sigma, tau, order)[:1]
+        return unit, unit[0].upper
+    total, path = best.get(tau, (math.inf, ()))
+    return path, total

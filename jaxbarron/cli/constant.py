@@ -1,0 +1,159 @@
+"""``jaxbarron constant``: one entry of the atlas, and the closed forms behind it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxbarron.activations import Activation, activation
+from jaxbarron.atlas import Embedding, embedding, pair_document
+from jaxbarron.bounds.constants import taylor_constant, variation_constant
+from jaxbarron.bounds.edges import natural_order
+from jaxbarron.certificates import AnyCertificate, constant_certificate, save
+from jaxbarron.cli.kernel import target_activation
+from jaxbarron.cli.output import check_writable, console, table, working, write_json
+from jaxbarron.errors import UsageError
+
+__all__ = ["constant_command"]
+
+
+def constant_command(
+    source: Annotated[str, typer.Argument(help="The activation to embed, e.g. tanh.")],
+    target: Annotated[
+        str | None, typer.Argument(help="The activation to embed it in. Left out: see --s.")
+    ] = None,
+    s: Annotated[
+        int | None, typer.Option("--s", help="The target is RePU_s = max(0, z)^s.")
+    ] = None,
+    reach: Annotated[
+        float | None, typer.Option("--reach", help="The cost of the Taylor kernel on |z| <= REACH.")
+    ] = None,
+    weight: Annotated[
+        int | None, typer.Option("--weight", help="p of the weight (1 + rho)^p (default: natural).")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the result as JSON; - is stdout.")
+    ] = None,
+    save_file: Annotated[
+        Path | None, typer.Option("--save", help="Write the certificate, for 'jaxbarron verify'.")
+    ] = None,
+) -> None:
+    """Print the embedding constant of SOURCE in TARGET, as an interval with its proof.
+
+    C is the least number with ||f||_TARGET <= C ||f||_SOURCE on the unit ball. For a target
+    RePU_s the closed forms are printed too: T_s, the cost of the Taylor kernel on every reach,
+    and A_s = TV(source^(s))/s!. With --reach, the cost of the Taylor kernel on that reach, which
+    is finite for sin and cos too, is what --save writes.
+
+    \b
+      jaxbarron constant tanh relu
+      jaxbarron constant gelu --s 2 --save gelu-repu2.json
+      jaxbarron constant sin --s 1 --reach 4
+    """
+    sigma, tau = activation(source), target_activation(target, s)
+    if reach is not None and tau.homogeneity is None:
+        raise UsageError(
+            f"given: --reach {reach} with the target {tau.name}; expected: a target RePU_s, whose "
+            "Taylor kernel has a cost on a reach; do: leave --reach out, or give --s"
+        )
+    check_writable(json_file, save_file)
+    with working(f"{sigma.name} in {tau.name}"):
+        rows = _closed_forms(sigma, tau.homogeneity, reach)
+        order = natural_order(tau) if weight is None else weight
+        found = embedding(sigma, tau, order=order)
+        certificate = _certificate(found, reach)
+    if save_file is not None:
+        if certificate is None:
+            raise UsageError(
+                f"given: --save for {sigma.name} in {tau.name}, which is open; expected: a pair "
+                "that is decided; do: leave --save out"
+            )
+        save(certificate, save_file)
+    if json_file is not None:
+        document: dict[str, Any] = {"schema": "jaxbarron-constant", "version": 1}
+        document |= pair_document(found)
+        document["closed_forms"] = [row.__dict__ for row in rows]
+        write_json(document, json_file)
+    if str(json_file) != "-":
+        _print(found, rows)
+
+
+@dataclass(frozen=True)
+class _Row:
+    name: str
+    lower: float
+    upper: float
+    theorem: str
+    reason: str
+
+
+def _closed_forms(sigma: Activation, s: int | None, reach: float | None) -> list[_Row]:
+    if s is None:
+        return []
+    named = [
+        (f"T_{s}, Taylor kernel on every reach", taylor_constant(sigma, s)),
+        (f"A_{s} = TV(sigma^({s}))/{s}!", variation_constant(sigma, s)),
+    ]
+    if reach is not None:
+        local = taylor_constant(sigma, s, reach=reach)
+        named.append((f"Taylor kernel on |z| <= {reach:g}", local))
+    return [_Row(name, c.lower, c.upper, f"Theorem {c.theorem}", c.reason) for name, c in named]
+
+
+def _certificate(found: Embedding, reach: float | None) -> AnyCertificate | None:
+    if reach is None:
+        return found.certificate
+    assert found.target.homogeneity is not None
+    return constant_certificate(found.source, found.target.homogeneity, reach=reach)
+
+
+def _print(found: Embedding, closed_forms: list[_Row]) -> None:
+    out = console()
+    if found.verdict == "embedded":
+        steps = [found.source.name, *(edge.target.name for edge in found.route)]
+        out.print(
+            f"{found.source.name} embeds in {found.target.name} at order {found.order}: "
+            f"{' -> '.join(steps)}\n",
+            soft_wrap=True,
+        )
+    elif found.witness is not None:
+        out.print(f"{found.witness.claim}\n", soft_wrap=True)
+    else:
+        out.print(
+            f"{found.source.name} in {found.target.name} at order {found.order} is open: neither "
+            "an embedding nor a proof against one is known\n",
+            soft_wrap=True,
+        )
+    rows = table("constant", "from", "to", "theorem", "level", right=("from", "to"))
+    if found.verdict == "embedded":
+        rows.add_row(
+            "C, embedding", _digits(found.lower), _digits(found.upper), found.theorem, "rigorous"
+        )
+        for edge in found.route if len(found.route) > 1 else ():
+            name = f"  {edge.source.name} -> {edge.target.name}"
+            rows.add_row(name, "", _digits(edge.upper), edge.theorem, "rigorous")
+        if found.direct is not None and (found.direct,) != found.route:
+            rows.add_row(
+                "  the direct edge",
+                "",
+                _digits(found.direct.upper),
+                found.direct.theorem,
+                "rigorous",
+            )
+    for row in closed_forms:
+        rows.add_row(row.name, _digits(row.lower), _digits(row.upper), row.theorem, "rigorous")
+    if rows.row_count:
+        out.print(rows)
+    for edge in found.route:
+        out.print(f"\n{edge.formula}", soft_wrap=True)
+    for row in closed_forms:
+        if row.reason:
+            out.print(f"\n{row.name}: {row.reason}", soft_wrap=True)
+
+
+def _digits(value: float) -> str:
+    return "infinite" if math.isinf(value) else repr(value)

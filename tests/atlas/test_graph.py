@@ -1,0 +1,124 @@
+"""The graph of embeddings: verdicts, consistency, paths, every certificate."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import jax.numpy as jnp
+import pytest
+
+import jaxbarron as jb
+from jaxbarron.bounds.edges import edges
+from jaxbarron.bounds.witnesses import find_witness
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    return jb.embeddings()
+
+
+def test_every_pair_of_the_registry_has_a_verdict(atlas):
+    names = {e.source.name for e in atlas}
+    assert len(names) >= 24
+    assert len(atlas) == len(names) ** 2
+    counts = Counter(e.verdict for e in atlas)
+    assert set(counts) == {"embedded", "not embedded", "open"}
+    # every target of a switch that matters most is decided for every source
+    for e in atlas:
+        if e.target.homogeneity in (1, 2, 3) or e.target.family in ("leaky_relu", "prelu", "abs"):
+            assert e.verdict != "open", (e.source, e.target)
+
+
+def test_no_pair_is_both_embedded_and_refuted(atlas):
+    # the strongest check of both sides: each is a proof, so they must never meet
+    for e in atlas:
+        if e.verdict == "embedded":
+            assert find_witness(e.source, e.target, e.order) is None, e
+
+
+def test_intervals_are_intervals(atlas):
+    for e in atlas:
+        if e.verdict == "embedded":
+            assert 0 <= e.lower <= e.upper < math.inf, e
+        else:
+            assert e.upper == math.inf
+    positive = [e for e in atlas if e.verdict == "embedded" and e.lower > 0]
+    assert len(positive) > 0.9 * sum(e.verdict == "embedded" for e in atlas)
+
+
+def test_every_certificate_verifies(atlas):
+    for e in atlas:
+        if e.verdict == "open":
+            assert e.certificate is None
+            continue
+        found = jb.verify(e.certificate)
+        assert found, (e, found.reason)
+
+
+def test_the_path_is_the_best_of_all_short_ones(atlas):
+    # brute force over paths of at most two edges; the search may only do better
+    nodes = jb.registered_activations()
+    for e in atlas:
+        if e.target.name not in ("relu", "leaky_relu", "selu") or e.source == e.target:
+            continue
+        best = math.inf
+        for middle in nodes:
+            first = edges(e.source, middle, e.order)[:1]
+            second = edges(middle, e.target, e.order)[:1]
+            for a, b in itertools.product(first, second):
+                best = min(best, a.upper * b.upper)
+        assert e.upper <= best * (1 + 1e-12), e
+
+
+def test_the_direct_edge_is_shown_beside_a_shorter_detour():
+    found = jb.embedding("repu(3)", "relu")
+    assert found.upper == 5
+    assert found.direct.upper == 5
+    # 3 -> 2 -> 1 costs 7 * 3
+    assert [e.rule for e in found.route] == ["hierarchy"]
+
+
+def test_known_verdicts():
+    for source, target, verdict in [
+        ("tanh", "relu", "embedded"), ("relu", "tanh", "not embedded"),
+        ("relu", "repu(2)", "not embedded"), ("repu(2)", "relu", "embedded"),
+        ("sin", "relu", "not embedded"), ("sin", "cos", "embedded"),
+        ("relu", "leaky_relu", "embedded"), ("hard_tanh", "relu", "embedded"),
+        ("relu", "identity", "not embedded"), ("relu", "hard_swish", "embedded"),
+        ("gelu", "softplus", "open"),
+    ]:  # fmt: skip
+        assert jb.embedding(source, target).verdict == verdict, (source, target)
+
+
+def test_the_bridge_needs_one_more_power():
+    assert jb.embedding("cos", "repu(2)").verdict == "not embedded"
+    assert jb.embedding("cos", "repu(2)", order=3).verdict == "embedded"
+
+
+def test_an_activation_in_its_own_space():
+    for name in ("tanh", "relu", "heaviside"):
+        found = jb.embedding(name, name)
+        assert (found.verdict, found.upper) == ("embedded", 1.0)
+
+
+def test_a_function_of_ones_own_joins_the_graph():
+    def swirl(z):
+        return jnp.tanh(z) + 0.1 * jnp.exp(-((z - 1) ** 2))
+
+    found = jb.embedding(swirl, "leaky_relu")
+    assert found.verdict == "embedded"
+    assert [e.target.name for e in found.route] == ["relu", "leaky_relu"]
+
+
+@pytest.mark.parametrize("order", [0, 17, 1.5, True])
+def test_orders_that_are_none(order):
+    with pytest.raises(jb.JaxbarronError, match="a whole number from 1 to 16"):
+        jb.embedding("tanh", "relu", order=order)
+
+
+def test_progress_is_reported():
+    seen = []
+    jb.embeddings(["tanh", "relu"], ["relu"], progress=lambda *args: seen.append(args))
+    assert seen == [(1, 2), (2, 2)]
