@@ -1,7 +1,7 @@
 """Exponentials that grow: elements ``exp(g(z)) (P(z) + rho(z))`` of the tail calculus.
 
-A user's own sigmoid is ``1 / (1 + exp(-z))``: its exponential grows on one side, and the quotient is
-an ordinary element again.  g has exact rational coefficients, so that equal exponentials cancel
+A user's own sigmoid is ``1 / (1 + exp(-z))``: its exponential grows on one side, and the quotient
+is an ordinary element again.  g has exact rational coefficients, so that equal exponentials cancel
 exactly (THEORY.md, Theorem Growing exponentials).
 """
 
@@ -25,7 +25,7 @@ Exponent = tuple[Any, ...]
 _ZERO = flint.fmpq(0)
 _ONE = flint.fmpq(1)
 _ANYTHING = Envelope(flint.arb("inf"))
-# A lower bound of what exceeds this is this: exp(exp(2**80)) has no use, and no room.
+# A lower bound of what exceeds this times T is just that: exp(exp(2**80)) has no room.
 _ENOUGH = flint.arb(2) ** 64
 
 
@@ -60,8 +60,8 @@ class GrowingHalfLine(HalfLine):
     def join(self, exponent: Exponent, tail: TailPolynomial) -> TailPolynomial:
         """``exp(g) * tail``, an ordinary element where nothing is lost by that."""
         exponent = _difference(exponent, ())
-        if len(exponent) <= 1:
-            return tail if not exponent else self._times_exp(tail, exponent[0])
+        if len(exponent) < 2:
+            return self._times_exp(tail, exponent)
         if not tail.coefficients:
             lowered = self._lowered(exponent, tail)
             if lowered is not None:
@@ -81,15 +81,18 @@ class GrowingHalfLine(HalfLine):
             small = None if envelope is None else self.polynomial([], envelope)
             return None if small is None else super().multiply(tail, small)
         # exp(g_0 + g_1 z) rho(z), g_1 > 0: the rate falls by g_1
-        rate = tail.envelope.rate - exponent[1]
+        shift, slope = exponent[0], exponent[1]
+        rate = tail.envelope.rate - slope
         if tail.coefficients or len(exponent) > 2 or rate < 0:
             return None
-        factor = flint.arb(exponent[0] + exponent[1] * self.start).exp()
+        factor = flint.arb(shift + slope * self.start).exp()
         constant = (tail.envelope.constant * factor).abs_upper()
         return self.polynomial([], Envelope(constant, tail.envelope.power, rate))
 
-    def _times_exp(self, tail: TailPolynomial, constant: Any) -> TailPolynomial:
-        return super().multiply(tail, self.constant(flint.arb(constant).exp()))
+    def _times_exp(self, tail: TailPolynomial, constant: Exponent) -> TailPolynomial:
+        if not constant:
+            return tail  # times an exact 1
+        return super().multiply(tail, self.constant(flint.arb(constant[0]).exp()))
 
     # ------------------------------------------------------------ the ring
 
@@ -99,9 +102,8 @@ class GrowingHalfLine(HalfLine):
             return b if a.is_zero else a
         (f, s), (g, t) = _split(a), _split(b)
         gap = _difference(g, f)
-        if len(gap) <= 1:
-            other = self._times_exp(t, gap[0]) if gap else t
-            return self.join(f, super().add(s, other))
+        if len(gap) < 2:
+            return self.join(f, super().add(s, self._times_exp(t, gap)))
         if gap[-1] > 0:
             f, s, t, gap = g, t, s, _difference((), gap)
         envelope = super().decay(self.polynomial(gap)) or _ANYTHING
@@ -149,7 +151,8 @@ class GrowingHalfLine(HalfLine):
             return None
         if not all(c >= 0 for c in shifted[2:]):
             return None
-        size = (least * self.ball**tail.degree * flint.arb(shifted[0]).exp()).min(_ENOUGH).lower()
+        size = least * self.ball**tail.degree * flint.arb(shifted[0]).exp()
+        size = size.min(_ENOUGH * self.ball).lower()
         return Envelope((-size).exp().abs_upper(), 0, size.fmpq() * shifted[1])
 
     def square_root(self, a: TailPolynomial) -> TailPolynomial | Unknown:

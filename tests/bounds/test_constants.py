@@ -207,7 +207,7 @@ RANDOM = np.random.default_rng(5)
 
 
 @pytest.mark.parametrize("name", DERIVATIVES)
-@pytest.mark.parametrize("s", [1, 2, 3])
+@pytest.mark.parametrize("s", [1, 3])
 def test_density_parts(name, s):
     w, b = round(float(RANDOM.uniform(0.1, 5)), 3), round(float(RANDOM.uniform(-3, 3)), 3)
     found = density_part(name, s, w, b)
@@ -216,7 +216,7 @@ def test_density_parts(name, s):
 
 
 @pytest.mark.parametrize("name", DERIVATIVES)
-@pytest.mark.parametrize("s", [1, 2, 4])
+@pytest.mark.parametrize("s", [2, 4])
 def test_taylor_constants_on_a_reach(name, s):
     reach = round(float(RANDOM.uniform(0.2, 12)), 3)
     found = taylor_constant(name, s, reach=reach)
@@ -228,7 +228,7 @@ def test_taylor_constants_on_a_reach(name, s):
 @pytest.mark.parametrize("name", [n for n in DERIVATIVES if n != "sin"])
 def test_moments_on_the_line(name):
     found = density_moment(name, 3, 2)
-    far = 90 if name in ("sigmoid", "softplus", "silu") else 45
+    far = 60 if name in ("sigmoid", "softplus", "silu") else 30
     assert agrees(found, between(name, 3, lambda z, m: (1 + abs(z)) ** 2, -far, 0, far))
     found = absolute_moment(name, 2, 1)
     assert agrees(found, between(name, 2, lambda z, m: abs(z), -far, 0, far))
@@ -244,7 +244,7 @@ def test_weighted_moments(name, terms):
     def weighted(z, m):
         return sum(a * g(k, z, m) for k, a in terms.items()) * (1 + abs(z))
 
-    far = 90 if name == "softplus" else 45
+    far = 60 if name == "softplus" else 30
     exact = quadrature(weighted, -far, 0) + quadrature(weighted, 0, far)
     assert agrees(weighted_moment(name, terms, 1), exact)
 
