@@ -98,10 +98,18 @@ def _from_relu(tau: Activation) -> Identity | None:
     return _RAMPS[tau.name]() if tau.name in _RAMPS else None
 
 
+_LARGE = (
+    flint.arb(2) ** 40
+)  # the scale lambda of a homogeneous target: lambda -> inf is the infimum
+
 # On |z| <= 1: z = (|z + 1| - |z - 1|) / 2, and the ramps of the others cover it.
 _RAMPS: dict[str, Callable[[], Identity]] = {
     "abs": lambda: Identity(
-        (_particle("0.5", 1, 0), _particle("0.25", 1, 1), _particle("-0.25", 1, -1)),
+        (
+            _particle(1 / (2 * _LARGE), _LARGE, 0),
+            _particle(1 / (4 * _LARGE), _LARGE, _LARGE),
+            _particle(-1 / (4 * _LARGE), _LARGE, -_LARGE),
+        ),
         1,
         "relu(z) = |z|/2 + (|z + rho| - |z - rho|)/4 on |z| <= rho",
     ),

@@ -20,6 +20,7 @@ from jaxbarron.balls.envelopes import HalfLine, Unknown
 from jaxbarron.balls.series import local_series
 from jaxbarron.balls.suprema import lower_float, upper_float
 from jaxbarron.balls.tails import linear_argument, tail_jet
+from jaxbarron.bounds.lines import tail_line
 from jaxbarron.bounds.regularity import (
     derivative_bound,
     jump,
@@ -35,6 +36,7 @@ __all__ = [
     "by_difference",
     "by_jump",
     "by_polynomial",
+    "by_scaling",
     "by_smoothness",
     "by_value",
     "by_variation",
@@ -42,6 +44,7 @@ __all__ = [
     "kinks_above",
     "kinks_at",
     "polynomial_candidates",
+    "slope_candidates",
     "value_candidates",
     "variation_candidates",
 ]
@@ -158,6 +161,34 @@ def by_smoothness(
         return f"the functions of {target.name} are not proved to be smooth of order {m}"
     if m == 0 and derivative_bound(target, 0, continuous=True) == math.inf:
         return f"{target.name} is not proved to be continuous"
+    return Evidence(gap, bound, lambda _, __: -math.inf)
+
+
+def slope_candidates(
+    source: Activation, target: Activation, order: int
+) -> Iterator[tuple[int, float]]:
+    """Sources of order 1 that tend to different slopes."""
+    if order == 1 and source.homogeneity is None and target.homogeneity is None:
+        yield 1, 0.0
+
+
+def by_scaling(
+    source: Activation, target: Activation, order: int, m: int, location: float
+) -> Evidence | str:
+    """Theorem Scaling witness."""
+    if (order, m, location) != (1, 1, 0.0) or source.homogeneity is not None:
+        return "the scaling witness is about sources other than RePU at order 1"
+    lines = tail_line(source, -1), tail_line(source, 1)
+    if lines[0] is None or lines[1] is None:
+        return f"{source.name} is not proved to tend to lines"
+    gap = lower_float(lines[1][1] - lines[0][1])
+    if not gap > 0:
+        return f"the slopes of {source.name} at both infinities are not proved to differ"
+    if target.homogeneity is not None or not modulus_bound(target) < math.inf:
+        return f"{target.name} is not proved to be bounded"
+    bound = derivative_bound(target, 1, continuous=True)
+    if not bound < math.inf:
+        return f"the functions of {target.name} are not proved to be smooth of order 1"
     return Evidence(gap, bound, lambda _, __: -math.inf)
 
 

@@ -3,8 +3,8 @@
 A witness holds the numbers of such a proof.  The theorem that each rests on covers the limit; the
 numbers are outward-rounded, and :func:`check_witness` derives every one again.  What is neither
 embedded (THEORY.md, Theorem Embedding constant) nor refuted here is open (Theorem Jump witness,
-Theorem Smoothness witness, Theorem Difference witness, Theorem Value witness, Theorem Variation
-witness, Theorem Polynomial target).
+Theorem Smoothness witness, Theorem Scaling witness, Theorem Difference witness, Theorem Value
+witness, Theorem Variation witness, Theorem Polynomial target).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from jaxbarron.bounds.obstructions import (
     by_difference,
     by_jump,
     by_polynomial,
+    by_scaling,
     by_smoothness,
     by_value,
     by_variation,
@@ -30,6 +31,7 @@ from jaxbarron.bounds.obstructions import (
     kinks_above,
     kinks_at,
     polynomial_candidates,
+    slope_candidates,
     value_candidates,
     variation_candidates,
 )
@@ -37,7 +39,7 @@ from jaxbarron.errors import UsageError
 
 __all__ = ["Witness", "check_witness", "find_witness"]
 
-Kind = Literal["jump", "smoothness", "growth"]
+Kind = Literal["jump", "smoothness", "scaling", "growth"]
 
 _BITS = 256
 _STEPS = tuple(2.0**-k for k in (4, 8, 12, 16))
@@ -54,6 +56,7 @@ class Witness:
         order: p, of the weight ``(1 + rho)^p`` of every activation but RePU_s, whose weight is
             ``rho^s``.
         kind: ``"jump"`` and ``"smoothness"``: one particle of sigma lies outside B_tau;
+            ``"scaling"``: a limit of weighted particles does, which no closed ball of B_tau allows;
             ``"growth"``: no constant serves all of them (for a polynomial tau: one particle again).
         derivative: the order m of the functional: a divided difference of order m (0: a value), or
             the variation of the derivative of order m.
@@ -62,9 +65,10 @@ class Witness:
         gap: a lower bound of what the proof needs to be nonzero: the jump, the divided
             difference in z, the leading coefficient, or the variation over one period (in modulus).
         atom_bound: an upper bound of the functional on ``tau(w . x + b) / V_tau(w, b)`` (for
-            smoothness: of ``|tau^(m)|``).
+            smoothness and scaling: of ``|tau^(m)|``).
         ratios: (h, r) for a jump, h the spacing; (w, r) or, for values, (|b|, r) for growth: the
-            norm of a particle of sigma is at least r times its weight.  () for smoothness.
+            norm of a particle of sigma is at least r times its weight; () for smoothness and
+            scaling.
         theorem: the theorem that proves the limit.
     """
 
@@ -221,6 +225,12 @@ _RULES = {
         lambda w, sigma, tau, m: f"the functions of {tau} have continuous derivatives up to order "
         f"{m}, and that of {sigma} jumps by {rounded_down(w.gap, 3)} or more at z = {w.location:g}"
         + _in_the_closure(w),
+    ),
+    "Theorem Scaling witness": _Rule(
+        "scaling", slope_candidates, by_scaling, (),
+        lambda w, sigma, tau, m: f"{sigma}(w x)/w tends to a function whose slope jumps by "
+        f"{rounded_down(w.gap, 3)} or more; {tau} is bounded, so balls of its space are closed, "
+        "and its functions have continuous derivatives",
     ),
     "Theorem Difference witness": _Rule(
         "growth", difference_candidates, by_difference, _SPREADS,

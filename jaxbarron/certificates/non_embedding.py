@@ -82,7 +82,7 @@ def from_json(data: dict[str, Any]) -> NonEmbeddingCertificate:
     for name, number in (("order", order), ("derivative", derivative)):
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 16:
             raise ValueError(f"the {name} is {number!r}, not a whole number from 0 to 16")
-    if data["witness"] not in ("jump", "smoothness", "growth"):
+    if data["witness"] not in ("jump", "smoothness", "scaling", "growth"):
         raise ValueError(f"the witness is of the unknown kind {data['witness']!r}")
     if data["level"] not in ("rigorous", "float", "sampled"):
         raise ValueError(f"the level is {data['level']!r}")

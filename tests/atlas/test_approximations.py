@@ -79,6 +79,8 @@ PRECISE = {
 }
 GRID = np.unique(np.concatenate([np.linspace(-1, 1, 801), np.cos(np.pi * np.arange(801) / 800)]))
 TABLE = {key: best_approximations(*key) for key in tabulated_pairs()}
+# not in the table: GELU does not embed in tanh, but one particle of it has approximations
+GELU_IN_TANH = compute_approximations(activation("gelu"), activation("tanh"), 1)
 
 
 def columns(row):
@@ -105,7 +107,8 @@ def exact_norm(target, order, row):
 
 def test_every_entry_of_the_table_holds() -> None:
     """Norms as exact fractions, errors on 1600 points: not above the claim, nor far below."""
-    assert len(TABLE) > 200
+    assert len(TABLE) > 50
+    assert set(TABLE) == set(build_approximations.open_pairs())
     for (source, target, order), rows in TABLE.items():
         assert 3 <= len(rows) <= 6, (source, target)
         for row in rows:
@@ -146,8 +149,11 @@ def test_a_spread_of_entries_is_certified_again() -> None:
             assert check_approximation(*pair, row) is None, pair
 
 
-@pytest.mark.parametrize("source", ["gelu", "elu", "repu(3)", "gaussian"])
-@pytest.mark.parametrize("target", ["tanh", "sigmoid", "softplus"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [("gaussian", "tanh"), ("repu(2)", "tanh"), ("repu(3)", "sigmoid"), ("tanh", "gaussian"),
+     ("sigmoid", "gaussian"), ("repu(3)", "gaussian")],
+)  # fmt: skip
 def test_at_fifty_digits(source: str, target: str) -> None:
     if (source, target) not in {p[:2] for p in TABLE}:
         pytest.fail("the table no longer holds the pair: choose another")
@@ -172,7 +178,7 @@ def test_at_fifty_digits(source: str, target: str) -> None:
 
 @pytest.mark.parametrize("field", ["weights", "directions", "offsets"])
 def test_a_changed_number_is_caught(field: str) -> None:
-    row = TABLE["gelu", "tanh", 1][2]
+    row = GELU_IN_TANH[2]
     numbers = list(getattr(row, field))
     place = max(range(len(numbers)), key=lambda i: abs(numbers[i]))
     numbers[place] *= 1.01
@@ -197,13 +203,13 @@ def test_a_changed_number_is_caught(field: str) -> None:
     ],
 )
 def test_a_false_claim_is_caught(change: dict, words: str) -> None:
-    row = TABLE["gelu", "tanh", 1][2]
+    row = GELU_IN_TANH[2]
     assert check_approximation("gelu", "tanh", 1, row) is None
     assert check_approximation("gelu", "tanh", 1, replace(row, **change)).startswith(words)
 
 
 def test_numbers_that_are_not_finite_are_caught() -> None:
-    row = TABLE["gelu", "tanh", 1][0]
+    row = GELU_IN_TANH[0]
     bad = replace(row, offsets=(math.nan, *row.offsets[1:]))
     assert check_approximation("gelu", "tanh", 1, bad) == "a number of the measure is not finite"
     huge = replace(row, weights=(1e308,) * len(row.weights))
@@ -213,7 +219,7 @@ def test_numbers_that_are_not_finite_are_caught() -> None:
 # ------------------------------------------------------------------------ lower bounds
 
 
-@pytest.mark.parametrize(("source", "target"), [("gelu", "tanh"), ("softsign", "gaussian")])
+@pytest.mark.parametrize(("source", "target"), [("gaussian", "tanh"), ("softsign", "gaussian")])
 def test_the_lower_bound_against_the_program_of_the_least_error(source: str, target: str) -> None:
     """Another program, least error for a norm, over part of the grid and other points."""
     sigma, tau = activation(source), activation(target)
@@ -360,7 +366,7 @@ def test_the_builder_resumes_and_drops(tmp_path, capsys) -> None:
 
 
 def test_the_shipped_rows_are_those_that_the_code_computes() -> None:
-    for source, target in (("elu", "gaussian"), ("gelu", "tanh")):
+    for source, target in (("sigmoid", "gaussian"), ("gaussian", "tanh")):
         rows = compute_approximations(activation(source), activation(target), 1)
         for a, b in zip(rows, TABLE[source, target, 1], strict=True):
             # another linear program's solver may choose other particles of the same norm

@@ -87,7 +87,8 @@ def test_known_verdicts():
         ("sin", "relu", "not embedded"), ("sin", "cos", "embedded"),
         ("relu", "leaky_relu", "embedded"), ("hard_tanh", "relu", "embedded"),
         ("relu", "identity", "not embedded"), ("relu", "hard_swish", "embedded"),
-        ("gelu", "softplus", "open"),
+        ("gelu", "softplus", "embedded"), ("gelu", "squareplus", "open"),
+        ("gelu", "tanh", "not embedded"), ("sigmoid", "tanh", "embedded"),
     ]:  # fmt: skip
         assert jb.embedding(source, target).verdict == verdict, (source, target)
 

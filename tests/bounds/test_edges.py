@@ -136,11 +136,15 @@ ATTACKED = [
     ("elu", "relu"), ("selu", "relu"), ("softsign", "repu(2)"), ("squareplus", "relu"),
     ("hard_swish", "relu"), ("log_cosh", "relu"), ("gaussian", "repu(2)"), ("sigmoid", "heaviside"),
     ("repu(2)", "relu"), ("repu(3)", "relu"), ("repu(3)", "repu(2)"),
-    ("relu", "abs"), ("relu", "hard_tanh"), ("relu", "relu6"), ("relu", "hard_sigmoid"),
+    ("relu", "heaviside"), ("repu(3)", "heaviside"), ("relu", "abs"), ("relu", "hard_tanh"),
+    ("relu", "relu6"), ("relu", "hard_sigmoid"),
     ("relu", "leaky_relu"), ("relu", "prelu"), ("relu", "elu(0.5)"), ("relu", "selu"),
     ("leaky_relu", "relu"), ("abs", "relu"), ("hard_tanh", "relu"), ("identity", "gelu"),
     ("sigmoid", "tanh"), ("tanh", "sigmoid"), ("log_cosh", "softplus"), ("silu", "swish(1.702)"),
     ("tanh", "elu"), ("softplus", "celu"), ("gelu", "elu"), ("gaussian", "cos"), ("sin", "cos"),
+    ("tanh", "softplus"), ("gelu", "softplus(3)"), ("elu", "silu"), ("softsign", "gelu"),
+    ("tanh", "log_cosh"), ("gelu", "log_cosh"), ("identity", "log_cosh"), ("repu(2)", "gelu"),
+    ("repu(3)", "softplus"), ("repu(2)", "log_cosh"),
     ("relu", "hard_swish"), ("repu(2)", "hard_swish"), ("repu(2)", "elu"), ("repu(3)", "celu"),
 ]  # fmt: skip
 
@@ -253,6 +257,22 @@ def test_resolvent_gives_the_source_back(source, length):
     found = edges(sigma, tau, 1)[0]
     assert found.rule == "resolvent"
     assert found.upper >= np.sum(np.abs(density) * (1 + np.abs(t))) - 1e-5
+
+
+def test_the_blur_of_softplus_is_made_of_finer_softplus():
+    # Theorem Ramps: H'' = s(v) - s(2v), s the logistic function; x / sinh x at scale 4 is undone by
+    # m(t) = (4/pi) Im H'(t + i pi/4), where H' is the integral of H''
+    def slope(v):  # of H, in closed form: log(1 + exp(v)) - log(1 + exp(2 v))/2, tending to 0
+        return np.log1p(np.exp(v)) - np.log1p(np.exp(2 * v)) / 2
+
+    h = 2e-3
+    t = np.arange(-30, 30, h) + h / 2
+    m = 4 / np.pi * np.imag(slope(t + 0.25j * np.pi)) * h
+    assert abs(np.sum(m)) < 1e-9
+    assert np.sum(np.abs(m) * (1 + np.abs(t))) < 10
+    for v in (-3.0, -0.4, 0.0, 1.1, 5.0):
+        blurred = np.sum(m / (1 + np.exp(-4 * (v - t))))
+        assert abs(blurred - np.real(slope(np.complex128(v)))) < 1e-6
 
 
 def test_mean_of_the_gaussian_spectrum():

@@ -244,7 +244,7 @@ def test_the_ratios_are_those_of_the_source():
             assert ratio <= true * (1 + mp.mpf(10) ** -12), found
             if "Variation" not in found.theorem:
                 assert ratio >= true * (1 - mp.mpf(10) ** -12), found
-    assert len(seen) == 5
+    assert len(seen) == 6
 
 
 def test_the_ratios_of_a_jump_grow_like_one_over_h():
