@@ -25,8 +25,10 @@ Exponent = tuple[Any, ...]
 _ZERO = flint.fmpq(0)
 _ONE = flint.fmpq(1)
 _ANYTHING = Envelope(flint.arb("inf"))
-# A lower bound of what exceeds this times T is just that: exp(exp(2**80)) has no room.
+# A lower bound of what exceeds this times T is just that, and what lies below the least is given
+# up: exp(exp(2**80)) and exp(-exp(-2**80)) have no room as rates.
 _ENOUGH = flint.arb(2) ** 64
+_LEAST = flint.arb(2) ** -64
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +155,8 @@ class GrowingHalfLine(HalfLine):
             return None
         size = least * self.ball**tail.degree * flint.arb(shifted[0]).exp()
         size = size.min(_ENOUGH * self.ball).lower()
+        if not size > _LEAST:
+            return None
         return Envelope((-size).exp().abs_upper(), 0, size.fmpq() * shifted[1])
 
     def square_root(self, a: TailPolynomial) -> TailPolynomial | Unknown:

@@ -8,16 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxbarron.activations import Activation, activation
+from jaxbarron.activations import Activation, Line, activation
 from jaxbarron.errors import UsageError
 from jaxbarron.kernels.spline_space import Array
+from jaxbarron.programs import evaluate_program
 
-__all__ = ["knot_mass", "spline_limit"]
+__all__ = ["knot_mass", "line_values", "spline_limit"]
 
 # Half the range of the monic Bernoulli monospline of degree s + 1, over (s + 1)!: the least error
 # of degree-s splines on a uniform grid of spacing 1 for a function with sigma^(s+1) = 1.
 LIMIT_CONSTANTS = {1: 1 / 16, 2: math.sqrt(3) / 216, 3: 1 / 768}
 _SAMPLES = 20001
+# From here on a formula with exponentials may overflow; what has not reached its line in floats by
+# then decays by powers, and no exponential is in the way.
+_OVERFLOW = 200.0
 _FARTHEST = 1e5  # of the line of knots; what lies beyond would get less than one knot of a thousand
 
 
@@ -41,16 +45,35 @@ def spline_limit(source: str | Activation, s: int, *, reach: float | None = None
     return LIMIT_CONSTANTS[s] * float(mass[-1]) ** (s + 1)
 
 
-def knot_mass(sigma: Activation, s: int, lower: float, upper: float) -> tuple[Array, Array]:
+Lines = tuple[Line | None, Line | None]
+
+
+def line_values(z: Array, left: Line | None, right: Line | None) -> Array:
+    """The left line for z < 0, the right one for z >= 0; NaN where there is none."""
+
+    def of(line: Line | None) -> Array:
+        return np.full_like(z, np.nan) if line is None else line.slope * z + line.intercept
+
+    return np.where(z < 0, of(left), of(right))
+
+
+def knot_mass(
+    sigma: Activation, s: int, lower: float, upper: float, lines: Lines = (None, None)
+) -> tuple[Array, Array]:
     """Points of [lower, upper] and ``int_lower^point |sigma^(s+1)|^(1/(s+1))`` at each.
 
-    Knots at equal steps of this mass give every piece the same error, to first order.
+    Knots at equal steps of this mass give every piece the same error, to first order.  Far out,
+    where sigma is on one of its ``lines`` in floats, there is none: formulas may overflow there.
     """
     # z = sinh(v) resolves the unit scale and reaches far; tails decay exponentially or by powers.
     low, high = (math.asinh(min(max(x, -_FARTHEST), _FARTHEST)) for x in (lower, upper))
     v = np.linspace(low, high, _SAMPLES)
     points = np.clip(np.sinh(v), lower, upper)
     derivative = np.abs(np.nan_to_num(_derivative(sigma, s + 1, points), posinf=0.0, neginf=0.0))
+    value = evaluate_program(sigma.program, points)
+    line = line_values(points, *lines)
+    gone = np.isnan(value) | (np.abs(value - line) <= 2.0**-50 * np.abs(line))
+    derivative = np.where((np.abs(points) > _OVERFLOW) & gone, 0.0, derivative)
     weight = derivative ** (1 / (s + 1)) * np.cosh(v)
     steps = 0.5 * (weight[1:] + weight[:-1]) * (v[1] - v[0])
     return points, np.concatenate([[0.0], np.cumsum(steps)])

@@ -7,8 +7,14 @@ import math
 import numpy as np
 
 from jaxbarron.activations import Activation, Line, activation
-from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
-from jaxbarron.kernels.density import LIMIT_CONSTANTS, knot_mass
+from jaxbarron.errors import (
+    DomainError,
+    NonFiniteError,
+    ToleranceError,
+    UnreachableTargetError,
+    UsageError,
+)
+from jaxbarron.kernels.density import LIMIT_CONSTANTS, knot_mass, line_values
 from jaxbarron.kernels.exact_tails import DyadicSpline, kernel_of_spline
 from jaxbarron.kernels.knots import first_knots, optimised
 from jaxbarron.kernels.rounding import estimated_error, rounded
@@ -165,8 +171,12 @@ def _target(
             "with asymptotic lines, or a reach; do: give reach=, the largest |z| that it meets"
         )
 
+    lines = (left, right)
+
     def values(z: Array) -> Array:
-        return np.asarray(evaluate_program(sigma.program, z), dtype=np.float64)
+        found = np.asarray(evaluate_program(sigma.program, z), dtype=np.float64)
+        # z exp(z) / (1 + exp(z)) is inf / inf from 710 on, where sigma is its line
+        return np.where(np.isfinite(found), found, line_values(z, *lines))
 
     lower = -bound
     if reach is not None:
@@ -175,7 +185,14 @@ def _target(
         if left != Line(0.0, 0.0) or abs(float(values(np.array(-reach)))) > 0.1 * (tol or 0.0):
             left = None
             lower = -math.ldexp(math.ceil(math.ldexp(reach, 10)), -10)  # a knot: dyadic, below
-    points, mass = knot_mass(sigma, s, lower, bound)
+    points, mass = knot_mass(sigma, s, lower, bound, lines)
+    if not np.isfinite(values(points)).all():
+        where = points[~np.isfinite(values(points))][0]
+        raise NonFiniteError(
+            f"given: {sigma.name}, which is not finite in floats at z = {where:.6g}; expected: "
+            "finite values wherever the kernel is wanted; do: write it without exponentials that "
+            "overflow, or give a smaller reach"
+        )
     return Target(values, s, left, right, lower, bound, tuple(corners)), (points, mass)
 
 

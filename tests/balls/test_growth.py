@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import random
+import time
 from typing import Any
 
 import flint
@@ -354,6 +355,25 @@ def test_huge_starts_end_quickly():
             assert line.bound < 1e-300
 
 
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda z: jnp.exp(-jnp.exp(z - 1e10)),
+        lambda z: jnp.tanh(jnp.exp(1e-300 * z)),
+        lambda z: z / (1 + jnp.exp(-1e300 * z)),
+        lambda z: jnp.log(jnp.exp(1e200 * z * z) + jnp.exp(z**8)) ** 0.125,
+        lambda z: jnp.exp(jnp.exp(jnp.exp(z))),
+        lambda z: jnp.tanh(jnp.exp(jnp.exp(z))),
+    ],
+)
+@pytest.mark.parametrize("start", [8.0, 2.0**80])
+def test_hostile_scales_end_quickly(fn, start):
+    began = time.process_time()
+    for side in ("left", "right"):
+        assert isinstance(asymptote(trace(fn), side, start, 1), Line | Unknown)
+    assert time.process_time() - began < 2
+
+
 def test_a_users_own_swish_has_a_kernel_on_all_of_r():
     kernel, certificate = jb.certified_kernel(lambda z: z / (1 + jnp.exp(-z)), "relu", tol=1e-3)
     assert certificate.upper <= 1e-3
@@ -366,7 +386,19 @@ def test_a_users_own_swish_has_a_kernel_on_all_of_r():
     assert jb.verify(certificate)
 
 
-@pytest.mark.parametrize("name", ["mish", "tanhexp", "gudermannian", "serf"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mish",
+        "tanhexp",
+        "gudermannian",
+        "serf",
+        "softplus",
+        "log cosh",
+        "sigmoid",
+        "swish, numerator",
+    ],
+)
 def test_other_own_functions_have_kernels_too(name):
     _, certificate = jb.certified_kernel(FUNCTIONS[name][0], "relu", tol=1e-2)
     assert certificate.upper <= 1e-2
