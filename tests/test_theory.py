@@ -72,7 +72,7 @@ FLOORS = [
     ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
     ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("atlas",),
     ("switching",),
-    ("demo", "export", "plots"), ("cli",),
+    ("demo", "export", "nn", "plots"), ("cli",),
 ]  # fmt: skip
 
 
