@@ -45,10 +45,10 @@ def test_compare_counts_what_changed():
     logits = jnp.eye(4) * 3
     x, y = logits, jnp.arange(4)
     seen = compare_models(lambda x: x, lambda x: x.at[0].set(jnp.array([0.0, 5, 0, 0])), x, y)
-    assert (seen.accuracy_before, seen.accuracy_after, seen.changed) == (1.0, 0.75, 1)
-    assert seen.changed_share == seen.accuracy_lost == 0.25
+    assert (seen.before, seen.after, seen.changed) == (1.0, 0.75, 1)
+    assert seen.changed_share == seen.lost == 0.25
     assert seen.largest_change == 5
-    assert seen.largest_logit == 3
+    assert seen.largest_output == 3
 
 
 def test_compare_refuses_what_has_no_meaning():

@@ -1,12 +1,13 @@
-"""``jaxbarron switch``: a demo model, switched, held against the original."""
+"""``jaxbarron switch``: a model, the demo's or the user's own, switched and held against itself."""
 
 from __future__ import annotations
 
-import os
-import re
+import contextlib
+import math
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,50 +17,87 @@ import numpy as np
 import typer
 
 from jaxbarron.activations import Activation, activation
-from jaxbarron.certificates import Certificate, save
-from jaxbarron.cli.output import (
-    certificate_fields,
-    check_writable,
-    console,
-    size_of,
-    table,
-    working,
-    write_json,
-)
-from jaxbarron.demo import Digits, Model, digits, initial_model, train
-from jaxbarron.errors import UsageError
-from jaxbarron.export import save_measure
-from jaxbarron.switching import Replacement, find_activations, plan_switch, switch
-from jaxbarron.switching.validate import (
-    Comparison,
-    LatencyRatio,
-    Verdict,
-    compare_models,
-    judge,
-    paired_latency,
-)
+from jaxbarron.cli.output import check_writable, working, write_json
+from jaxbarron.cli.own_model import OwnModel, load_data, load_metric, load_model, users_code
+from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
+from jaxbarron.demo import digits, initial_model, train
+from jaxbarron.errors import ToleranceError, UsageError
+from jaxbarron.switching import Replacement, Site, find_activations, plan_switch, switch
+from jaxbarron.switching.metrics import ACCURACY, metric_value
+from jaxbarron.switching.validate import compare_outputs, judge, model_outputs, paired_latency
 
 __all__ = ["switch_command"]
 
 _DEFAULT_TOL = 1e-3
-_LATENCY_BATCH = 4096
-_SOURCE = "gelu"
+_DEFAULT_BATCH = 256
+_DEMO_SOURCE = "gelu"
+_DEMO_LATENCY_BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is switched: a model on its data, in words and in JSON.
+
+    ``trained`` is what is done to it after the kernels are planned, ``batch`` what the clock runs
+    on.
+    """
+
+    model: OwnModel
+    heading: str
+    fields: dict[str, Any]
+    batch: Any
+    examples: str = "examples"
+    trained: Callable[[], _Subject] | None = None
 
 
 @dataclass(frozen=True)
-class _Outcome:
-    """One target: what was planned, and what it did."""
+class _Options:
+    """Which activations, into which, how near."""
 
-    target: Activation
-    planned: tuple[Replacement, ...]
-    comparison: Comparison
-    latency: LatencyRatio
-    verdict: Verdict
+    sources: tuple[str, ...]
+    targets: tuple[Activation, ...]
+    tol: float | None
+    particles: int | None
+    max_loss: float | None
 
 
 def switch_command(
     demo: Annotated[
-        str | None, typer.Option("--demo", help="The model to switch; there is one: digits.")
+        str | None, typer.Option("--demo", help="The demo to switch; there is one: digits.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Your own: package.module:factory; factory() returns (callable, parameters) with "
+            "callable(parameters, inputs) -> outputs.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="With --model: an npz file with inputs and labels, or targets."
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            help="With --model: accuracy (outputs are logits), mse, mae, or your own "
+            "package.module:function(outputs, labels) -> number [accuracy].",
+        ),
+    ] = None,
+    metric_direction: Annotated[
+        str | None,
+        typer.Option("--metric-direction", help="Of your own metric: higher or lower is better."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", help=f"With --model: examples a call [{_DEFAULT_BATCH}]."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="Activation to replace; repeat it, or separate by commas."),
     ] = None,
     to: Annotated[
         list[str] | None,
@@ -72,7 +110,16 @@ def switch_command(
     particles: Annotated[
         int | None, typer.Option("--particles", help="Size of each kernel, instead of --tol.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-loss",
+            help="How much worse the metric may get, in its unit [accuracy: 0.005; others: 1 %].",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --demo: seed of the training [0].")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON; - is stdout.")
     ] = None,
@@ -83,259 +130,230 @@ def switch_command(
 ) -> None:
     """Switch the activations of a trained model and report what that changes.
 
-    Trains a small flax classifier of handwritten digits with GELU (seconds, no download), finds
-    its activations, replaces each by a kernel of the target with a certified error of at most
-    TOL, and holds the switched model against the original on validation images: accuracy, logits,
-    predictions, latency; then the verdict with its rule. For a model of your own call
-    jaxbarron.switch from Python: it takes any JAX function.
+    Finds the model's activations, replaces each by a kernel of the target with a certified error
+    of at most TOL, and holds the switched model against the original on validation data: metric,
+    outputs, predictions, latency; then the verdict with its rule. --demo digits trains a small
+    flax classifier of handwritten digits with GELU (seconds, no download). --model takes a model
+    of your own: a flax, equinox, haiku or plain JAX function, in inference mode.
 
     \b
       jaxbarron switch --demo digits --to relu --tol 1e-3
       jaxbarron switch --demo digits --to relu,repu2,repu3 --json report.json
-      jaxbarron switch --demo digits --to hard_tanh --particles 32 --save certificates
+      jaxbarron switch --model package.module:factory --data val.npz --from gelu --to relu
+      jaxbarron switch --model net:make --data val.npz --metric mse --from silu --to relu
     """
-    targets = _targets(demo, to)
-    if tol is None and particles is None:
-        tol = _DEFAULT_TOL
-    elif tol is not None and particles is not None:
+    if demo is not None and model is None and demo != "digits":
         raise UsageError(
-            f"given: --tol {tol:g} and --particles {particles}; expected: one of them; do: choose "
-            "the error or the size"
+            f"given: --demo {demo}; expected: --demo digits; do: choose it, or --model for a model "
+            "of your own"
         )
+    if (demo is None) == (model is None):
+        given = "neither --demo nor --model" if demo is None else "--demo and --model"
+        raise UsageError(
+            f"given: {given}; expected: one of them; do: 'jaxbarron switch --demo digits --to "
+            "relu', or --model package.module:factory --data val.npz for a model of your own"
+        )
+    own = {"--data": data, "--metric": metric, "--metric-direction": metric_direction,
+           "--batch-size": batch_size}  # fmt: skip
+    _refuse(*((own, "--model") if demo else ({"--seed": seed}, "--demo")))
+    options = _Options(
+        _names(source) or ((_DEMO_SOURCE,) if demo else ()), _targets(to), *_demand(tol, particles),
+        _checked_loss(max_loss),
+    )  # fmt: skip
     check_writable(json_file)
+    _check_folder(save_dir)
+    with contextlib.redirect_stdout(sys.stderr):  # what a model of the user's prints is no report
+        subject = (
+            _demo_subject(seed or 0)
+            if model is None
+            else _own_subject(model, data, metric or "accuracy", metric_direction, batch_size)
+        )
+        subject, sites, outcomes = _run(subject, options)
     if save_dir is not None:
-        save_dir.mkdir(parents=True, exist_ok=True)
-    data, model = digits(), initial_model(seed)
-    images = jnp.asarray(data.x_validation)
-    sites = find_activations(model.apply, model.parameters, images)
-    # Planned before the training: what cannot be reached is said at once.
-    plans = [_plan(model, images, target, tol, particles) for target in targets]
-    start = time.perf_counter()
-    with working("training the classifier") as advance:
-        model = train(model, data, seed=seed, progress=advance)
-    seconds = time.perf_counter() - start
-    outcomes = [
-        _outcome(model, data, target, planned, tol)
-        for target, planned in zip(targets, plans, strict=True)
-    ]
-    if save_dir is not None:
-        _save(save_dir, outcomes)
+        save_outcomes(save_dir, outcomes)
     if json_file is not None:
-        write_json(_document(data, seed, tol, particles, sites, outcomes), json_file)
+        asked = {"sources": options.sources, "tol": options.tol, "particles": particles}
+        fields = {**subject.fields, **asked, "max_loss": max_loss}
+        write_json(switch_document(fields, sites, outcomes), json_file)
     if str(json_file) != "-":
-        _print(data, seconds, sites, outcomes, save_dir)
+        print_report(subject.heading, sites, outcomes, save_dir)
     if any(outcome.verdict.outcome == "do not switch" for outcome in outcomes):
         raise typer.Exit(1)
 
 
-def _targets(demo: str | None, to: Sequence[str] | None) -> list[Activation]:
-    if demo != "digits":
-        given = "no --demo" if demo is None else f"--demo {demo}"
-        raise UsageError(
-            f"given: {given}; expected: --demo digits; do: 'jaxbarron switch --demo digits --to "
-            "relu', or jaxbarron.switch from Python for a model of your own"
-        )
-    names = [name for text in to or () for name in text.split(",") if name.strip()]
+# ------------------------------------------------------------------ options
+
+
+def _refuse(options: dict[str, Any], owner: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(
+                f"given: {name} without {owner}; expected: it with {owner} only; do: leave it out"
+            )
+
+
+def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
+    names = (name.strip() for text in texts or () for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _targets(to: Sequence[str] | None) -> tuple[Activation, ...]:
+    names = _names(to)
     if not names:
         raise UsageError("given: no target; expected: --to NAME; do: e.g. --to relu")
-    return list(dict.fromkeys(activation(name) for name in names))
+    return tuple(dict.fromkeys(activation(name) for name in names))
 
 
-def _plan(
-    model: Model, images: Any, target: Activation, tol: float | None, particles: int | None
-) -> tuple[Replacement, ...]:
-    with working(f"{_SOURCE} -> {target.name}: kernel and certificate"):
+def _demand(tol: float | None, particles: int | None) -> tuple[float | None, int | None]:
+    if tol is not None and particles is not None:
+        raise UsageError(
+            f"given: --tol {tol:g} and --particles {particles}; expected: one of them; do: choose "
+            "the error or the size"
+        )
+    return (_DEFAULT_TOL, None) if tol is None and particles is None else (tol, particles)
+
+
+def _checked_loss(max_loss: float | None) -> float | None:
+    if max_loss is not None and not (math.isfinite(max_loss) and max_loss >= 0):
+        raise ToleranceError(
+            f"given: --max-loss {max_loss}; expected: a finite number >= 0; do: e.g. 0.005"
+        )
+    return max_loss
+
+
+def _check_folder(folder: Path | None) -> None:
+    """Nothing is made before there is something to put in it; that it can be made is seen now."""
+    if folder is None:
+        return
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(
+            f"given: --save {folder}, but {there} is no folder; expected: a folder, or a name for "
+            "one; do: choose another name"
+        )
+
+
+# ------------------------------------------------------------------ what is switched
+
+
+def _demo_subject(seed: int) -> _Subject:
+    images, start = digits(), initial_model(seed)
+    rows = jnp.asarray(images.x_validation)
+    labels = images.y_validation
+    model = OwnModel(start.apply, start.parameters, rows, labels, ACCURACY, len(labels))
+    fields = {"demo": "digits", "seed": seed, "training_examples": len(images.y)}
+    batch = jnp.asarray(np.resize(images.x_validation, (_DEMO_LATENCY_BATCH, images.x.shape[1])))
+    subject = _Subject(model, "", fields, batch, "images")
+
+    def trained() -> _Subject:
+        begin = time.perf_counter()
+        with working("training the classifier") as advance:
+            parameters = train(start, images, seed=seed, progress=advance).parameters
+        heading = (
+            f"digits: a flax classifier 64 -> 128 -> 128 -> 10 with GELU, trained on "
+            f"{len(images.y)} images in {time.perf_counter() - begin:.1f} s,\n"
+            f"validated on {len(labels)} others"
+        )
+        return replace(subject, model=replace(model, parameters=parameters), heading=heading)
+
+    return replace(subject, trained=trained)
+
+
+def _own_subject(
+    spec: str, file: Path | None, metric: str, direction: str | None, batch_size: int | None
+) -> _Subject:
+    if file is None:
+        raise UsageError(
+            f"given: --model {spec} without --data; expected: validation data in an npz file; do: "
+            "np.savez('val.npz', inputs=..., labels=...), then --data val.npz"
+        )
+    measured = load_metric(metric, direction)
+    inputs, labels = load_data(file, measured)
+    with working(f"the model of {spec}"):
+        size = _DEFAULT_BATCH if batch_size is None else batch_size
+        model = load_model(spec, inputs, labels, measured, size)
+    heading = f"{spec}, validated on {len(inputs)} examples of {file}"
+    fields = {
+        "model": spec,
+        "data": str(file),
+        "validation_examples": len(inputs),
+        "batch_size": model.batch_size,
+    }
+    return _Subject(model, heading, fields, model.batch)
+
+
+# ------------------------------------------------------------------ the work
+
+
+def _run(subject: _Subject, options: _Options) -> tuple[_Subject, tuple[Site, ...], list[Outcome]]:
+    model = subject.model
+    sites = find_activations(model.apply, model.parameters, model.batch)
+    if not options.sources:
+        names = ", ".join(dict.fromkeys(site.name for site in sites)) or "none"
+        raise UsageError(
+            f"given: no --from; expected: the activation to replace; the model has: {names}; do: "
+            "e.g. --from gelu"
+        )
+    # Planned before the training: what cannot be reached is said at once.
+    plans = [_plan(model, options, target) for target in options.targets]
+    if subject.trained is not None:
+        subject = subject.trained()
+    before = jax.jit(subject.model.apply)
+    first = _outputs(subject.model, before, "the model")
+    metric_value(subject.model.metric, first, subject.model.labels)
+    outcomes = [
+        _outcome(subject, options, target, planned, before, first)
+        for target, planned in zip(options.targets, plans, strict=True)
+    ]
+    return subject, sites, outcomes
+
+
+def _plan(model: OwnModel, options: _Options, target: Activation) -> tuple[Replacement, ...]:
+    names = ", ".join(options.sources)
+    with working(f"{names} -> {target.name}: kernel and certificate"):
         return plan_switch(
             model.apply,
-            {_SOURCE: target},
+            dict.fromkeys(options.sources, target),
             model.parameters,
-            images,
-            tol=tol,
-            particles=particles,
+            model.batch,
+            tol=options.tol,
+            particles=options.particles,
         )
+
+
+def _outputs(model: OwnModel, fn: Callable[..., Any], what: str) -> np.ndarray:
+    with (
+        working(f"validation, {what}"),
+        users_code(
+            f"{what}, which fails on batches of {model.batch_size} examples",
+            "a model that runs on all its inputs",
+            "choose a smaller --batch-size if memory ran out",
+        ),
+    ):
+        return model_outputs(lambda x: fn(model.parameters, x), model.inputs, model.batch_size)
 
 
 def _outcome(
-    model: Model,
-    data: Digits,
+    subject: _Subject,
+    options: _Options,
     target: Activation,
     planned: tuple[Replacement, ...],
-    tol: float | None,
-) -> _Outcome:
+    before: Callable[..., Any],
+    first: np.ndarray,
+) -> Outcome:
+    model = subject.model
     # The very kernels that were certified, site by site.
     rules: dict[Any, Any] = {plan.site.path: (plan.kernel, plan.target) for plan in planned}
-    before = jax.jit(model.apply)
     after = jax.jit(switch(model.apply, rules))
-    comparison = compare_models(
-        lambda x: before(model.parameters, x),
-        lambda x: after(model.parameters, x),
-        jnp.asarray(data.x_validation),
-        data.y_validation,
-    )
-    batch = jnp.asarray(np.resize(data.x_validation, (_LATENCY_BATCH, data.x.shape[1])))
-    with working(f"latency, {target.name} beside {_SOURCE}") as advance:
-        latency = paired_latency(before, after, model.parameters, batch, progress=advance)
-    certificates = _certificates(planned)
+    second = _outputs(model, after, f"the model switched to {target.name}")
+    comparison = compare_outputs(first, second, model.labels, model.metric)
+    with working(f"latency, {target.name} beside {', '.join(options.sources)}") as advance:
+        latency = paired_latency(before, after, model.parameters, subject.batch, progress=advance)
+    certificates = [plan.certificate for plan in planned]
     verdict = judge(
-        comparison, latency, [c.upper for c in certificates], [c.level for c in certificates], tol
+        comparison, latency, [c.upper for c in certificates], [c.level for c in certificates],
+        options.tol, options.max_loss,
+    )  # fmt: skip
+    return Outcome(
+        target, planned, comparison, latency, len(subject.batch), subject.examples, verdict
     )
-    return _Outcome(target, planned, comparison, latency, verdict)
-
-
-def _certificates(planned: Sequence[Replacement]) -> list[Certificate]:
-    return [plan.certificate for plan in planned]
-
-
-def _save(folder: Path, outcomes: Sequence[_Outcome]) -> None:
-    """For each distinct kernel SOURCE-to-TARGET.json and .safetensors, each written whole."""
-    for outcome in outcomes:
-        for certificate in dict.fromkeys(_certificates(outcome.planned)):
-            source, target = certificate.source.name, certificate.target.name
-            stem = folder / f"{_file_name(source)}-to-{_file_name(target)}"
-            metadata = {"source": source, "target": target, "certificate": f"{stem.name}.json"}
-            # the kernel first: a certificate never stands there without its kernel
-            save_measure(certificate.kernel, _with(stem, ".safetensors"), metadata)
-            save(certificate, _with(stem, ".json"))
-
-
-def _with(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)  # with_suffix would cut "swish_1.702"
-
-
-def _file_name(name: str) -> str:
-    """``leaky_relu(0.2)`` as ``leaky_relu_0.2``: no bracket that a shell would read."""
-    return re.sub(r"[^\w.+-]+", "_", name).strip("_")
-
-
-def _document(
-    data: Digits,
-    seed: int,
-    tol: float | None,
-    particles: int | None,
-    sites: Sequence[Any],
-    outcomes: Sequence[_Outcome],
-) -> dict[str, Any]:
-    return {
-        "schema": "jaxbarron-switch",
-        "version": 1,
-        "demo": "digits",
-        "seed": seed,
-        "tol": tol,
-        "particles": particles,
-        "training_examples": len(data.y),
-        "sites": [_site_fields(site) for site in sites],
-        "targets": [
-            {
-                "target": outcome.target.name,
-                "sites": [
-                    {**_site_fields(plan.site), "kernel": certificate_fields(plan.certificate)}
-                    for plan in outcome.planned
-                ],
-                "validation": {
-                    "examples": outcome.comparison.examples,
-                    "accuracy_before": outcome.comparison.accuracy_before,
-                    "accuracy_after": outcome.comparison.accuracy_after,
-                    "largest_logit_change": outcome.comparison.largest_change,
-                    "largest_logit": outcome.comparison.largest_logit,
-                    "predictions_changed": outcome.comparison.changed,
-                    "predictions_changed_share": outcome.comparison.changed_share,
-                },
-                "latency": {
-                    "ratio": outcome.latency.median,
-                    "lower_quartile": outcome.latency.lower_quartile,
-                    "upper_quartile": outcome.latency.upper_quartile,
-                    "before_seconds": outcome.latency.before_seconds,
-                    "after_seconds": outcome.latency.after_seconds,
-                    "pairs": outcome.latency.pairs,
-                    "batch": _LATENCY_BATCH,
-                    "device": jax.devices()[0].device_kind,
-                },
-                "verdict": {
-                    "outcome": outcome.verdict.outcome,
-                    "text": outcome.verdict.text,
-                    "rule": outcome.verdict.rule,
-                },
-            }
-            for outcome in outcomes
-        ],
-    }
-
-
-def _site_fields(site: Any) -> dict[str, Any]:
-    return {
-        "path": site.path,
-        "activation": site.name,
-        "shape": list(site.shape),
-        "dtype": str(jnp.dtype(site.dtype)),
-    }
-
-
-def _print(
-    data: Digits,
-    seconds: float,
-    sites: Sequence[Any],
-    outcomes: Sequence[_Outcome],
-    save_dir: Path | None,
-) -> None:
-    out = console()
-    out.print(
-        f"digits: a flax classifier 64 -> 128 -> 128 -> 10 with GELU, trained on {len(data.y)} "
-        f"images in {seconds:.1f} s,\nvalidated on {len(data.y_validation)} others\n"
-    )
-    out.print(f"{len(sites)} activation sites found")
-    rows = table("site", "activation", "shape", "dtype")
-    for site in sites:
-        fields = _site_fields(site)
-        rows.add_row(site.path, site.name, str(tuple(site.shape)), fields["dtype"])
-    out.print(rows)
-    for outcome in outcomes:
-        _print_outcome(out.print, outcome)
-    if save_dir is not None:
-        names = f"{save_dir}{os.sep}*.json"
-        out.print(f"\nsaved; to derive the claims again: jaxbarron verify {names}", soft_wrap=True)
-
-
-def _print_outcome(show: Callable[..., None], outcome: _Outcome) -> None:
-    seen, speed = outcome.comparison, outcome.latency
-    show(f"\n=== switched to {outcome.target.name} ===")
-    kernels = table("site", "kernel", "certified error", "holds on", "level")
-    for plan in outcome.planned:
-        certificate: Certificate = plan.certificate
-        kernels.add_row(
-            plan.site.path,
-            f"{certificate.source.name} -> {outcome.target.name}: {size_of(certificate)}",
-            f"{certificate.upper:.4g}",
-            certificate.where_it_holds,
-            certificate.level,
-        )
-    show(kernels)
-    show()
-    figures = table("validation", "before", "after", "change")
-    figures.add_row(
-        "accuracy",
-        f"{100 * seen.accuracy_before:.2f} %",
-        f"{100 * seen.accuracy_after:.2f} %",
-        f"{-100 * seen.accuracy_lost:+.2f} points" if seen.accuracy_lost else "none",
-    )
-    figures.add_row(
-        "largest change of a logit",
-        f"logits up to {seen.largest_logit:.3g}",
-        "",
-        f"{seen.largest_change:.3g}",
-    )
-    figures.add_row(
-        "predictions changed",
-        "",
-        "",
-        f"{seen.changed} of {seen.examples} ({100 * seen.changed_share:.2f} %)",
-    )
-    figures.add_row(
-        f"latency, {_LATENCY_BATCH} images",
-        f"{1e3 * speed.before_seconds:.3g} ms",
-        f"{1e3 * speed.after_seconds:.3g} ms",
-        f"ratio {speed.median:.2f} (quartiles {speed.lower_quartile:.2f} to "
-        f"{speed.upper_quartile:.2f}, {speed.pairs} alternating pairs)",
-    )
-    show(figures)
-    show(f"\nverdict: {outcome.verdict.outcome}: {outcome.verdict.text}", soft_wrap=True)
-    show(f"  (rule: {outcome.verdict.rule})", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Before and after: what a switch did to a model's outputs, its accuracy and its latency.
+"""Before and after: what a switch did to a model's outputs, its metric and its latency.
 
 What is found here is *observed* on the caller's data and machine (level ``sampled``); the bound
 that holds everywhere is the certificate's.
@@ -13,57 +13,67 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from jaxbarron.errors import NonFiniteError, ShapeError, UsageError
+from jaxbarron.errors import DtypeError, NonFiniteError, ShapeError, UsageError
+from jaxbarron.switching.metrics import ACCURACY, Metric, check_labels, metric_value
 
 __all__ = [
     "ACCURACY_RULE",
     "LATENCY_RULE",
+    "METRIC_RULE",
     "Comparison",
     "LatencyRatio",
     "Verdict",
     "compare_models",
+    "compare_outputs",
     "judge",
+    "model_outputs",
     "paired_latency",
 ]
 
-# The verdict's two thresholds.  Half a point of accuracy is the usual scatter between two seeds of
-# a small classifier; a tenth of latency is what the factored form is built to stay within.
+# The verdict's thresholds.  Half a point of accuracy is the usual scatter between two seeds of a
+# small classifier; of another metric, whose unit is not known, a hundredth of its value; a tenth of
+# latency is what the factored form is built to stay within.
 ACCURACY_RULE = 0.005
+METRIC_RULE = 0.01
 LATENCY_RULE = 1.1
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two classifiers on the same labelled data.
+    """Two models on the same labelled data.
 
     Attributes:
-        examples: number of examples n.
-        accuracy_before: share of the n labels that the first model predicts.
-        accuracy_after: the same for the second.
-        largest_change: the largest ``|logit after - logit before|`` observed.
-        largest_logit: the largest ``|logit before|``, to see that change in proportion.
-        changed: the number of examples whose predicted class differs.
+        examples: number of labels: of examples, or of their positions where each has its own.
+        before: the metric of the first model.
+        after: the metric of the second.
+        largest_change: the largest ``|output after - output before|`` observed.
+        largest_output: the largest ``|output before|``, to see that change in proportion.
+        changed: the number of labels whose predicted class differs; None where the labels are no
+            classes.
+        metric: the metric.
     """
 
     examples: int
-    accuracy_before: float
-    accuracy_after: float
+    before: float
+    after: float
     largest_change: float
-    largest_logit: float
-    changed: int
+    largest_output: float
+    changed: int | None
+    metric: Metric = ACCURACY
 
     @property
-    def changed_share(self) -> float:
+    def changed_share(self) -> float | None:
         """The share of predictions that changed."""
-        return self.changed / self.examples
+        return None if self.changed is None else self.changed / self.examples
 
     @property
-    def accuracy_lost(self) -> float:
-        """Accuracy before less accuracy after; negative where it rose."""
-        return self.accuracy_before - self.accuracy_after
+    def lost(self) -> float:
+        """By how much the metric got worse, in its own unit; negative where it got better."""
+        return self.metric.lost(self.before, self.after)
 
 
 @dataclass(frozen=True)
@@ -102,53 +112,121 @@ class Verdict:
     rule: str
 
 
+def model_outputs(
+    fn: Callable[[Any], Any], x: Float[Array | np.ndarray, "n ..."], batch_size: int | None = None
+) -> np.ndarray:
+    """The outputs ``fn(x)``, batch by batch, in double precision.
+
+    Every batch has ``batch_size`` rows, the last one too, which reaches back for them: one shape,
+    one compilation.
+
+    Raises:
+        UsageError: ``batch_size`` is below 1.
+        ShapeError: there is no example, or the outputs are not one array with a row for each.
+        DtypeError: the outputs are complex.
+        NonFiniteError: an output is NaN or infinite.
+
+    Example:
+        >>> model_outputs(lambda x: 2 * x, np.arange(5.0)[:, None], batch_size=2)[:, 0].tolist()
+        [0.0, 2.0, 4.0, 6.0, 8.0]
+    """
+    count = len(x)
+    size = count if batch_size is None else min(batch_size, count)
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"given: batch_size={batch_size}; expected: at least 1; do: e.g. 256")
+    if count == 0:
+        raise ShapeError("given: no example; expected: at least one; do: pass validation data")
+    rows: list[np.ndarray] = []
+    for start in range(0, count, size):
+        first = min(start, count - size)
+        outputs: Any = fn(x[first : first + size])
+        if not (hasattr(outputs, "shape") and outputs.shape[:1] == (size,)):
+            found = getattr(outputs, "shape", type(outputs).__name__)
+            raise ShapeError(
+                f"given: outputs {found} for {size} examples; expected: one array with a row for "
+                "each example; do: pick one output, and put the examples on the first axis"
+            )
+        if jnp.issubdtype(outputs.dtype, jnp.complexfloating):
+            raise DtypeError(
+                f"given: outputs of dtype {outputs.dtype}; expected: real numbers; do: return the "
+                "real part, the modulus or both parts"
+            )
+        rows.append(np.asarray(outputs).astype(np.float64)[start - first :])
+    outputs = np.concatenate(rows)
+    broken = ~np.isfinite(outputs).reshape(count, -1).all(1)
+    if broken.any():
+        raise NonFiniteError(
+            f"given: a model whose outputs hold NaN or infinity for {int(broken.sum())} of {count} "
+            f"examples, the first of them number {int(broken.argmax())}; expected: finite outputs; "
+            "do: look at the model on this data before switching it"
+        )
+    return outputs
+
+
+def compare_outputs(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, metric: Metric = ACCURACY
+) -> Comparison:
+    """Two models' outputs side by side.
+
+    Raises:
+        ShapeError, DtypeError, UsageError, NonFiniteError: outputs and labels do not fit each
+            other, or the metric fails; see :func:`~jaxbarron.switching.metrics.check_labels` and
+            :func:`~jaxbarron.switching.metrics.metric_value`.
+
+    Example:
+        >>> compare_outputs(np.eye(3), np.eye(3) + 0.25, np.arange(3)).largest_change
+        0.25
+    """
+    if first.shape != second.shape:
+        raise ShapeError(
+            f"given: outputs of shapes {first.shape} and {second.shape}; expected: one shape; do: "
+            "compare models of the same outputs"
+        )
+    check_labels(metric, first.shape, labels)
+    # a metric of the user's may be one of classes too
+    whole = labels.dtype.kind in "iu" and metric.labels != "values"
+    classes = whole and first.shape[:-1] == labels.shape
+    return Comparison(
+        examples=labels.size if classes else len(first),
+        before=metric_value(metric, first, labels),
+        after=metric_value(metric, second, labels),
+        largest_change=float(np.abs(second - first).max()),
+        largest_output=float(np.abs(first).max()),
+        changed=int(np.sum(first.argmax(-1) != second.argmax(-1))) if classes else None,
+        metric=metric,
+    )
+
+
 def compare_models(
     before: Callable[[Any], Any],
     after: Callable[[Any], Any],
     x: Float[Array | np.ndarray, "n ..."],
-    y: Int[Array | np.ndarray, " n"],
+    y: Array | np.ndarray,
+    metric: Metric = ACCURACY,
+    *,
+    batch_size: int | None = None,
 ) -> Comparison:
-    """Two classifiers side by side on labelled data.
+    """Two models side by side on labelled data.
 
     Args:
-        before: maps ``x`` to logits, shape (n, classes).
+        before: maps ``x`` to outputs, one row for each example; for accuracy logits.
         after: the same for the other model.
         x: examples.
-        y: labels, whole numbers in [0, classes).
+        y: labels; for accuracy whole numbers in [0, classes).
+        metric: what is measured.
+        batch_size: how many examples at once; None: all.
 
     Raises:
-        ShapeError: no example, or logits and labels do not fit each other.
-        NonFiniteError: a logit is NaN or infinite.
+        ShapeError, DtypeError, UsageError, NonFiniteError: those of :func:`model_outputs` and
+            :func:`compare_outputs`.
 
     Example:
         >>> x, y = np.eye(3), np.arange(3)
         >>> compare_models(lambda x: x, lambda x: x + 0.25, x, y).largest_change
         0.25
     """
-    first, second, labels = (np.asarray(a) for a in (before(x), after(x), y))
-    if first.ndim != 2 or first.shape != second.shape or labels.shape != first.shape[:1]:
-        raise ShapeError(
-            f"given: logits of shapes {first.shape} and {second.shape} for labels of shape "
-            f"{labels.shape}; expected: (n, classes) twice and (n,); do: flatten to one row of "
-            "logits for each example"
-        )
-    if labels.size == 0:
-        raise ShapeError("given: no example; expected: at least one; do: pass validation data")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise NonFiniteError(
-            "given: a model whose logits hold NaN or infinity; expected: finite logits; do: look "
-            "at the model on this data before switching it"
-        )
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    chosen, chosen_after = first.argmax(1), second.argmax(1)
-    return Comparison(
-        examples=int(labels.size),
-        accuracy_before=float(np.mean(chosen == labels)),
-        accuracy_after=float(np.mean(chosen_after == labels)),
-        largest_change=float(np.abs(second - first).max()),
-        largest_logit=float(np.abs(first).max()),
-        changed=int(np.sum(chosen != chosen_after)),
-    )
+    first, second = (model_outputs(fn, x, batch_size) for fn in (before, after))
+    return compare_outputs(first, second, np.asarray(y), metric)
 
 
 def paired_latency(
@@ -218,36 +296,58 @@ def judge(
     errors: Sequence[float],
     levels: Sequence[str],
     tol: float | None = None,
+    max_loss: float | None = None,
 ) -> Verdict:
     """The verdict on a switch, by a rule that is stated with it.
 
     Args:
-        comparison: accuracy before and after.
+        comparison: the metric before and after.
         latency: the ratio after over before.
         errors: the certified error of each site's kernel.
         levels: the level of each certificate.
         tol: the tolerance asked for at each site, if one was.
+        max_loss: how much worse the metric may get, in its own unit; None: ``ACCURACY_RULE`` for
+            accuracy, and ``METRIC_RULE`` of the value before for every other metric.
 
     Example:
         >>> same = Comparison(100, 0.97, 0.97, 1e-3, 9.0, 0)
         >>> judge(same, LatencyRatio(1.0, 0.9, 1.1, 1e-3, 1e-3, 9), [1e-4], ["rigorous"]).outcome
         'switch'
     """
+    metric, lost = comparison.metric, comparison.lost
+    allowed = max_loss
+    if allowed is None:
+        of_accuracy = metric == ACCURACY
+        allowed = ACCURACY_RULE if of_accuracy else METRIC_RULE * abs(comparison.before)
     rule = (
         "certificates rigorous"
         + ("" if tol is None else f" and within {tol:g}")
-        + f", accuracy lost <= {100 * ACCURACY_RULE:g} points, latency ratio <= {LATENCY_RULE:g}"
+        + f", {_loss_rule(metric, max_loss)}, latency ratio <= {LATENCY_RULE:g}"
     )
-    lost = 100 * comparison.accuracy_lost
     if not all(level == "rigorous" for level in levels):
         return Verdict("do not switch", "a site's error is not rigorously certified", rule)
     if not all(math.isfinite(e) and (tol is None or e <= tol) for e in errors):
         return Verdict("do not switch", "a site's certified error exceeds the tolerance", rule)
-    if comparison.accuracy_lost > ACCURACY_RULE:
-        text = f"validation accuracy falls by {lost:.2f} points: fine-tune, or lower the tolerance"
+    if lost > allowed:
+        text = f"validation {_fall(comparison)}: fine-tune, or lower the tolerance"
         return Verdict("fine-tune", text, rule)
-    kept = "accuracy is kept" if lost <= 0 else f"accuracy falls by {lost:.2f} points only"
+    kept = f"{metric.name} is kept" if lost <= 0 else f"{_fall(comparison)} only"
     if latency.median > LATENCY_RULE:
         text = f"{kept}, but a call takes {latency.median:.2f} times as long"
         return Verdict("switch at a cost", text, rule)
     return Verdict("switch", f"{kept}, and so is the latency (ratio {latency.median:.2f})", rule)
+
+
+def _loss_rule(metric: Metric, max_loss: float | None) -> str:
+    if metric == ACCURACY:
+        allowed = ACCURACY_RULE if max_loss is None else max_loss
+        return f"accuracy lost <= {100 * allowed:g} points"
+    amount = f"{100 * METRIC_RULE:g} % of its value" if max_loss is None else f"{max_loss:g}"
+    return f"{metric.name} worse by <= {amount}"
+
+
+def _fall(comparison: Comparison) -> str:
+    if comparison.metric == ACCURACY:
+        return f"accuracy falls by {100 * comparison.lost:.2f} points"
+    verb = "falls" if comparison.metric.higher_is_better else "rises"
+    return f"{comparison.metric.name} {verb} from {comparison.before:.6g} to {comparison.after:.6g}"
