@@ -15,7 +15,7 @@ from jaxbarron.activations import (
     registered_activations,
     repu,
 )
-from jaxbarron.atlas import Embedding, embedding, embeddings
+from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
@@ -103,6 +103,7 @@ __all__ = [
     "derivative",
     "difference_kernel",
     "embedding",
+    "embedding_constant",
     "embeddings",
     "evaluate",
     "find_activations",

@@ -2,7 +2,7 @@
 
 from jaxbarron.atlas.approximations import Approximation, best_approximations
 from jaxbarron.atlas.document import atlas_document, pair_document
-from jaxbarron.atlas.graph import Embedding, embedding, embeddings
+from jaxbarron.atlas.graph import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.atlas.page import atlas_page
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "atlas_page",
     "best_approximations",
     "embedding",
+    "embedding_constant",
     "embeddings",
     "pair_document",
 ]

@@ -235,7 +235,7 @@ def tabulated_pairs() -> tuple[tuple[str, str, int], ...]:
     """The (source, target, order) of every entry of the shipped table.
 
     Example:
-        >>> ("gelu", "tanh", 1) in tabulated_pairs()
+        >>> ("gaussian", "tanh", 1) in tabulated_pairs()
         True
     """
     return tuple(_table())

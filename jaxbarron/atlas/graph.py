@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from jaxbarron.activations import Activation, activation, registered_activations
 from jaxbarron.balls.outward import product_up
+from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
 
-__all__ = ["Embedding", "embedding", "embeddings"]
+__all__ = ["Embedding", "embedding", "embedding_constant", "embeddings"]
 
 Source = str | Activation | Callable[[Any], Any]
 
@@ -103,6 +104,35 @@ def embedding(source: Source, target: Source, *, order: int | None = None) -> Em
     sigma, tau = activation(source), activation(target)
     p = natural_order(tau) if order is None else checked_order(order)
     return _embedding(sigma, tau, p)
+
+
+def embedding_constant(source: Source, target: Source, *, order: int | None = None) -> Constant:
+    """``lower <= C <= upper`` for the embedding constant of :func:`embedding`, as a number.
+
+    Not embedded: both are inf, with the reason; open: 0 and inf, with the reason.
+
+    Args:
+        source: as in :func:`embedding`.
+        target: the same.
+        order: the same.
+
+    Raises:
+        UnknownActivationError: no such name.
+        UsageError: the order is not a whole number from 1 to 16.
+
+    Example:
+        >>> c = embedding_constant("tanh", "repu(2)")  # 8 / (3 sqrt 3), a limit
+        >>> c.lower <= 1.5396007178390020 <= c.upper <= c.lower * (1 + 2e-6)
+        True
+    """
+    found = embedding(source, target, order=order)
+    reason = ""
+    if found.witness is not None:
+        reason = found.witness.claim
+    elif not found.route:
+        reason = "neither an embedding nor a proof against one is known"
+    theorem = (found.theorem or "Theorem Embedding constant").removeprefix("Theorem ")
+    return Constant(found.lower, found.upper, theorem, reason)
 
 
 def embeddings(

@@ -44,6 +44,7 @@ __all__ = [
     "density_moment",
     "density_part",
     "growth_constant",
+    "moment_between",
     "polynomial_cost",
     "polynomial_part",
     "taylor_constant",
@@ -173,16 +174,18 @@ def variation_constant(source: Source, s: int) -> Constant:
     return _density_cost(activation(source), _checked_order(s), unit_weight(), None, "Taylor cost")
 
 
-def absolute_moment(source: Source, s: int, power: int) -> Constant:
+def absolute_moment(source: Source, s: int, power: int, *, reach: float | None = None) -> Constant:
     """``1/s! int |t|^power |D(t)| dt`` over R, for ``D = sigma^(s+1)`` (Theorem Taylor embedding).
 
     Args:
         source: as in :func:`taylor_constant`.
         s: the order of D is s + 1.
         power: 0 to s.
+        reach: integrate over ``|t| <= reach`` only.
 
     Raises:
         UsageError: s or power out of range.
+        DomainError: the reach is not a finite number > 0.
 
     Example:
         >>> found = absolute_moment("tanh", 1, 1)
@@ -195,7 +198,43 @@ def absolute_moment(source: Source, s: int, power: int) -> Constant:
             f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
         )
     weight = distance_weight(flint.fmpq(0), power, flint.fmpq(0))
-    return _density_cost(sigma, s, weight, None, "Taylor embedding")
+    if reach is not None:
+        _checked_reach(reach)
+    return _density_cost(sigma, s, weight, reach, "Taylor embedding")
+
+
+def moment_between(source: Source, s: int, power: int, start: float, end: float) -> Constant:
+    """``1/s! int |t|^power |D(t)| dt`` over (start, end), as in :func:`absolute_moment`.
+
+    Args:
+        source: as in :func:`taylor_constant`.
+        s: the order of D is s + 1.
+        power: 0 to s.
+        start: finite.
+        end: finite, above start.
+
+    Raises:
+        UsageError: s or power out of range.
+        DomainError: the interval is empty or not finite.
+
+    Example:
+        >>> found = moment_between("tanh", 0, 0, 0.0, 1.0)
+        >>> found.lower <= 0.7615941559557649 <= found.upper
+        True
+    """
+    sigma, s = activation(source), _checked_order(s)
+    if not 0 <= power <= s:
+        raise UsageError(
+            f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
+        )
+    if not (math.isfinite(start) and math.isfinite(end) and start < end):
+        raise DomainError(
+            f"given: the interval ({start}, {end}); expected: two finite ends in order; do: pass a "
+            "bounded interval"
+        )
+    weight = distance_weight(flint.fmpq(0), power, flint.fmpq(0))
+    ends = rational(start), rational(end)
+    return integral(sigma.program, jumps_of(sigma), _density(s), weight, *ends, "Taylor embedding")
 
 
 def density_part(source: Source, s: int, spread: float, offset: float) -> Constant:

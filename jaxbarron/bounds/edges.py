@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jaxbarron.activations import Activation
-from jaxbarron.bounds.density_edges import growing_reach, ramp, taylor
+from jaxbarron.bounds.density_edges import growing_reach, taylor
 from jaxbarron.bounds.edge import Edge
 from jaxbarron.bounds.finite_edges import hierarchy, linear_combination, unit
+from jaxbarron.bounds.ramps import ramp
+from jaxbarron.bounds.reach_cells import reach_cells
 from jaxbarron.bounds.unit_edges import inverse_convolution, resolvent, spectrum
 from jaxbarron.errors import UsageError
 
@@ -60,6 +62,7 @@ RULES: dict[str, Callable[[Activation, Activation, int], Edge | None]] = {
     "linear combination": linear_combination,
     "hierarchy": hierarchy,
     "taylor": taylor,
+    "reach cells": reach_cells,
     "taylor on a reach": growing_reach,
     "ramp": ramp,
     "inverse convolution": inverse_convolution,

@@ -98,6 +98,18 @@ def test_the_bridge_needs_one_more_power():
     assert jb.embedding("cos", "repu(2)", order=3).verdict == "embedded"
 
 
+def test_the_constant_as_a_number():
+    found = jb.embedding_constant("tanh", jb.repu(2))
+    assert found.lower <= 8 / (3 * math.sqrt(3)) <= found.upper <= found.lower * (1 + 2e-6)
+    assert found.level == "rigorous"
+    refuted = jb.embedding_constant("relu", "tanh")
+    assert refuted.lower == refuted.upper == math.inf
+    assert "does not embed" in refuted.reason
+    unknown = jb.embedding_constant("gelu", "squareplus")
+    assert (unknown.lower, unknown.upper) == (0.0, math.inf)
+    assert unknown.reason
+
+
 def test_an_activation_in_its_own_space():
     for name in ("tanh", "relu", "heaviside"):
         found = jb.embedding(name, name)
