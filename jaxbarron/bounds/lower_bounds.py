@@ -65,7 +65,12 @@ def lower_bound(source: Activation, target: Activation, order: int) -> LowerBoun
         >>> found.functional, found.spread, round(found.value, 12)
         ('density part', inf, 2.0)
     """
-    return max(lower_bounds(source, target, order), key=lambda b: b.value, default=None)
+    best: LowerBound | None = None
+    for bound in lower_bounds(source, target, order):
+        # of two that agree but for rounding, the first: a limit rather than a particle near it
+        if best is None or bound.value > best.value * (1 + 1e-12):
+            best = bound
+    return best
 
 
 def lower_bounds(source: Activation, target: Activation, order: int) -> Iterator[LowerBound]:
@@ -161,7 +166,8 @@ def _most_promising(source: Activation, s: int, order: int) -> tuple[float, floa
     best = max(promise(w, b) for b in _OFFSETS for w in _SPREADS)
     for size in 0.25 * 0.5 ** np.arange(9):
         _, w, b = best
-        near = [(w * 2**x, b + y) for x in (-size, 0, size) for y in (-size, 0, size)]
+        steps = (-float(size), 0.0, float(size))
+        near = [(w * 2**x, b + y) for x in steps for y in steps]
         best = max(best, *(promise(*place) for place in near))
     return best
 
