@@ -17,6 +17,7 @@ from jaxbarron.activations import (
 )
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
+from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -63,6 +64,7 @@ from jaxbarron.norms import compact, merge, norm, prune, weight_values
 from jaxbarron.switching import (
     Replacement,
     Site,
+    end_to_end_bound,
     find_activations,
     opaque_parts,
     plan_switch,
@@ -78,6 +80,7 @@ __all__ = [
     "Certificate",
     "Constant",
     "ConstantCertificate",
+    "DifferenceBound",
     "Embedding",
     "EmbeddingCertificate",
     "ErrorBound",
@@ -105,6 +108,7 @@ __all__ = [
     "embedding",
     "embedding_constant",
     "embeddings",
+    "end_to_end_bound",
     "evaluate",
     "find_activations",
     "find_witness",

@@ -1,5 +1,6 @@
 """Switching: find the activations in any JAX function and rewrite it with others."""
 
+from jaxbarron.switching.end_to_end import end_to_end_bound
 from jaxbarron.switching.rules import Replacement
 from jaxbarron.switching.sites import Site, find_activations, opaque_parts
 from jaxbarron.switching.transform import plan_switch, switch
@@ -7,6 +8,7 @@ from jaxbarron.switching.transform import plan_switch, switch
 __all__ = [
     "Replacement",
     "Site",
+    "end_to_end_bound",
     "find_activations",
     "opaque_parts",
     "plan_switch",

@@ -147,7 +147,7 @@ def _distance(values: np.ndarray, column: np.ndarray | None) -> float:
     if not both[_MUST_BE_FINITE].all():
         return math.inf
     scale = 1 + np.maximum(np.abs(GRID), np.abs(column))
-    return float((np.abs(values - column) / scale)[both].max())
+    return float((np.abs(values[both] - column[both]) / scale[both]).max())
 
 
 @functools.lru_cache(maxsize=1024)

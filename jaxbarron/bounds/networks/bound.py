@@ -1,0 +1,95 @@
+"""The bound on a network's outputs, as one result: how much they can change on a box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxbarron.bounds.networks.differential import Analysis, Unbounded, input_form
+from jaxbarron.bounds.networks.graph import Network
+from jaxbarron.domains import Box
+from jaxbarron.errors import ShapeError
+
+__all__ = ["DifferenceBound", "network_difference"]
+
+
+@dataclass(frozen=True, eq=False)
+class DifferenceBound:
+    """``lower <= new(x) - original(x) <= upper``, number by number, for every x in a box.
+
+    Attributes:
+        lower: an array for each output of the function (its leaves, in order); -inf where nothing
+            was proved.
+        upper: the same, inf where nothing was proved.
+        level: ``"rigorous"`` if every output is bounded, else ``"sampled"``: what is beyond
+            ``ends_at`` can only be observed.
+        ends_at: why some output has no bound; None if all have one.
+        by_site: for each switched site its path and the largest change, over all outputs, that its
+            own error can make.
+    """
+
+    lower: tuple[Any, ...]
+    upper: tuple[Any, ...]
+    level: Literal["rigorous", "sampled"]
+    ends_at: str | None
+    by_site: tuple[tuple[str, float], ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest change of any output."""
+        ends = [np.max(np.abs(x), initial=0.0) for x in (*self.lower, *self.upper)]
+        return float(max(ends, default=0.0))
+
+
+def network_difference(
+    network: Network, box: Box, *, symbols: int | None = None
+) -> DifferenceBound:
+    """The bound on all outputs of a network (THEORY.md, Theorem Differential propagation).
+
+    Args:
+        network: from :func:`jaxbarron.bounds.networks.reading.network_of`.
+        box: of the input, flat.
+        symbols: how many symbols the backward forms keep; None: as many as memory allows.
+
+    Raises:
+        ShapeError: the box has not as many coordinates as the input has numbers.
+    """
+    size = network.nodes[0].size
+    if len(box.lower) != size:
+        raise ShapeError(
+            f"given: a box in dimension {len(box.lower)} for an input of {size} numbers; expected: "
+            "one interval for each number of the input, in the order of its flat array; "
+            "do: build the box from x.ravel() - r and x.ravel() + r"
+        )
+    analysis = Analysis(network, input_form(box.lower, box.upper), symbols)
+    ends_at = network.ends_at
+    lower: list[Any] = []
+    upper: list[Any] = []
+    by_site = np.zeros(len(network.sites))
+    for output in network.outputs:
+        if output is None:
+            lower.append(np.array(-np.inf))
+            upper.append(np.array(np.inf))
+            continue
+        node, shape = output
+        try:
+            found = analysis.difference(node)
+        except Unbounded as reason:
+            ends_at = ends_at or str(reason)
+            lower.append(np.full(shape, -np.inf))
+            upper.append(np.full(shape, np.inf))
+            by_site[:] = np.inf
+            continue
+        lower.append(found.lower.reshape(shape))
+        upper.append(found.upper.reshape(shape))
+        by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
+    return DifferenceBound(
+        tuple(lower),
+        tuple(upper),
+        "rigorous" if ends_at is None else "sampled",
+        ends_at,
+        tuple((site.path, float(part)) for site, part in zip(network.sites, by_site, strict=True)
+              if site.pair.kernel is not None),
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""Softmax: numbers known up to a maximum that cancels in the end.
+
+``exp(x - max x) / sum exp(x - max x)`` does not depend on the maximum, and neither do the bounds:
+what was taken off is remembered place by place, and must have gone before anything else is done.
+Other numbers than the maximum would do as well, so nothing has to be known of it but that it is
+finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value
+
+__all__ = ["MOVES", "apply_relative", "peak"]
+
+# Of one operand: each number that comes out is one that went in.
+MOVES = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "rev")
+_KEEPERS = ("convert_element_type", "copy", "copy_p", "stop_gradient", "reduce_precision")
+
+Rule = Callable[[Reader, Any, list[Any]], list[Value]]
+Bound = Callable[[Any, Sequence[Any]], list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Relative:
+    """Numbers up to those that ``rows`` names: ``base - M`` (a shift) or ``base exp(-M)``.
+
+    ``base`` is None for the numbers M themselves.
+    """
+
+    base: Any
+    rows: Any
+    shift: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self.rows.shape)
+
+
+def peak(reader: Reader, eqn: Any, operands: list[Any]) -> list[Any]:
+    """The maximum over axes, under a new name for each row."""
+    del operands
+    shape = tuple(eqn.outvars[0].aval.shape)
+    rows = reader.new_rows(int(np.prod(shape))).reshape(shape)
+    return [Relative(None, rows, True)]
+
+
+def apply_relative(
+    reader: Reader, eqn: Any, operands: list[Any], rules: dict[str, Rule], bound: Bound
+) -> list[Any]:
+    """An equation of which an operand is relative."""
+    name, shape = eqn.primitive.name, tuple(eqn.outvars[0].aval.shape)
+    first = operands[0]
+    if name in _KEEPERS:
+        return list(operands)
+    if name == "max" and _is_minus_infinity(first):
+        return [operands[1]]
+    if name in MOVES and isinstance(first, Relative):
+        (rows,) = bound(eqn, [first.rows])
+        base = None if first.base is None else rules[name](reader, eqn, [first.base])[0]
+        return [Relative(base, np.asarray(rows), first.shift)]
+    if isinstance(first, Relative) and first.base is not None:
+        if name == "exp" and first.shift:
+            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, False)]
+        if name == "log" and not first.shift:
+            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, True)]
+        if name == "reduce_sum" and not first.shift:
+            axes = tuple(eqn.params["axes"])
+            rows = first.rows.min(axis=axes)
+            if np.array_equal(rows, first.rows.max(axis=axes)):
+                return [Relative(rules[name](reader, eqn, [first.base])[0], rows, False)]
+    if name in ("sub", "div", "mul") and len(operands) == 2:
+        found = _of_two(reader, eqn, operands, rules, shape)
+        if found is not None:
+            return [found]
+    raise NoRule(f"{name}: of numbers relative to a maximum, which it would need to know")
+
+
+def _is_minus_infinity(x: Any) -> bool:
+    return isinstance(x, Known) and bool(np.all(x.value == -np.inf))
+
+
+def _of_two(
+    reader: Reader, eqn: Any, operands: list[Any], rules: dict[str, Rule], shape: tuple[int, ...]
+) -> Any:
+    name, (x, y) = eqn.primitive.name, operands
+    if not isinstance(x, Relative):
+        if name == "sub" and y.base is None:
+            return Relative(x, np.broadcast_to(y.rows, shape), True)
+        if name == "mul" and not y.shift:
+            base = rules[name](reader, eqn, [x, y.base])[0]
+            return Relative(base, np.broadcast_to(y.rows, shape), False)
+        return None
+    if x.base is None:
+        return None
+    if isinstance(y, Known | Unknown):
+        if name in ("mul", "div") and not x.shift:
+            base = rules[name](reader, eqn, [x.base, y])[0]
+            return Relative(base, np.broadcast_to(x.rows, shape), False)
+        return None
+    cancels = name == ("sub" if x.shift else "div") and x.shift == y.shift
+    if cancels and y.base is not None and np.all(x.rows == y.rows):
+        return rules[name](reader, eqn, [x.base, y.base])[0]
+    return None

@@ -1,0 +1,132 @@
+"""From a function and rules to the bound on the change of its outputs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flint
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxbarron.activations import Activation
+from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
+from jaxbarron.bounds.networks.cells import Pair
+from jaxbarron.bounds.networks.graph import Network, Site, mark_site
+from jaxbarron.bounds.networks.reading import network_of
+from jaxbarron.bounds.replacements import Composite, Particle, Spline
+from jaxbarron.bounds.replacements import Replacement as Replaced
+from jaxbarron.domains import Box
+from jaxbarron.errors import UsageError
+from jaxbarron.measures import ParticleMeasure
+from jaxbarron.switching.rewrite import rewrite
+from jaxbarron.switching.rules import Demand, Source, Target, plan_replacements, read_rules
+from jaxbarron.switching.sites import Scope, opaque_paths, scope_of, sites_of
+from jaxbarron.switching.tracing import Call, check_callable, split_call, trace
+
+__all__ = ["end_to_end_bound"]
+
+
+def end_to_end_bound(
+    fn: Callable[..., Any],
+    rules: Mapping[Source, Target],
+    *args: Any,
+    box: Box,
+    argument: int = 0,
+    tol: float | None = None,
+    particles: int | None = None,
+    reach: float | None = None,
+    direct: bool = False,
+) -> DifferenceBound:
+    """Bounds on ``switch(fn, rules, ...)(*args) - fn(*args)`` for every input in a box.
+
+    The bound is about the real functions that the floats define: the original with its own
+    constants, the switched one with the kernels' doubles (THEORY.md, Theorem Differential
+    propagation).  Rounding in an evaluation of either comes on top.
+
+    Args:
+        fn: any JAX function.
+        rules: as for :func:`jaxbarron.switch`.
+        args: the arguments of ``fn``; all but the chosen one are what they are.
+        box: of the chosen argument, in the order of its flat array.
+        argument: which positional argument varies; it must be one array.
+        tol: as for :func:`jaxbarron.switch`; so are ``particles``, ``reach`` and ``direct``.
+
+    Returns:
+        The bound.  Where it meets a primitive without a rule it says so in ``ends_at``, its level
+        is ``"sampled"`` and the outputs beyond are bounded by infinity.
+
+    Raises:
+        ShapeError: the box does not fit the argument.
+        UsageError: the chosen argument is not one array of reals.
+        The errors of :func:`jaxbarron.switch`.
+
+    Example:
+        >>> from jaxbarron.domains import Box
+        >>> net = lambda x: jnp.sum(jnp.tanh(3 * x))
+        >>> box = Box([-0.1, -0.1], [0.1, 0.1])
+        >>> bound = end_to_end_bound(net, {"tanh": "relu"}, jnp.zeros(2), box=box, tol=1e-2)
+        >>> bound.level, bound.largest <= 2e-2
+        ('rigorous', True)
+    """
+    check_callable(fn)
+    read = read_rules(rules, Demand(tol, particles, reach, direct))
+    call = split_call(args, {})
+    free = _place_of(call, args, argument)
+    scope = scope_of(trace(fn, call), read.own)
+    planned = plan_replacements(read, tuple(sites_of(scope)), tuple(opaque_paths(scope)))
+    kernels = {x.site.path: _exactly(x.kernel, x.target) for x in planned}
+    network = _marked(scope, call, free, kernels)
+    return network_difference(network, box)
+
+
+def _place_of(call: Call, args: tuple[Any, ...], argument: int) -> int:
+    """The position of the chosen argument among the arrays of the call."""
+    if not 0 <= argument < len(args):
+        raise UsageError(
+            f"given: argument={argument} of {len(args)}; expected: the position of the input among "
+            "the arguments; do: e.g. argument=0"
+        )
+    leaves = [len(split_call((x,), {}).arrays) for x in args]
+    chosen = args[argument]
+    if not hasattr(chosen, "shape") or not jnp.issubdtype(chosen.dtype, jnp.floating):
+        raise UsageError(
+            f"given: a {type(chosen).__name__} as the input; expected: one array of floats; do: "
+            "choose another argument, or wrap the function so that the input is one array"
+        )
+    return sum(count for count, x in zip(leaves[:argument], args, strict=False) if _has_arrays(x))
+
+
+def _has_arrays(x: Any) -> bool:
+    return any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(x))
+
+
+def _exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:
+    leaves = (kernel.weights, kernel.directions, kernel.offsets)
+    exact = [
+        [flint.fmpq(*x.as_integer_ratio()) for x in np.asarray(leaf, np.float64).ravel().tolist()]
+        for leaf in leaves
+    ]
+    particles = [Particle(*x) for x in zip(*exact, strict=True)]
+    if target.homogeneity is not None:
+        return Spline(particles, target.homogeneity)
+    return Composite(particles, target.program, [k.location for k in target.kinks])
+
+
+def _marked(scope: Scope, call: Call, free: int, kernels: Mapping[str, Replaced]) -> Network:
+    """The function with every site marked, as a network."""
+    paths = [site.path for site in sites_of(scope)]
+    programs = {site.path: segment.program for inner in _scopes(scope)
+                for segment, site in inner.segments}  # fmt: skip
+    sites = [Site(path, Pair(programs[path], kernels.get(path))) for path in paths]
+    marks = {path: functools.partial(mark_site, index=k) for k, path in enumerate(paths)}
+    closed = jax.make_jaxpr(rewrite(scope, marks, {}))(*call.arrays)
+    values = [None if k == free else np.asarray(x) for k, x in enumerate(call.arrays)]
+    return network_of(closed, values, sites)
+
+
+def _scopes(scope: Scope) -> list[Scope]:
+    inner = [x for bodies in scope.bodies.values() for body in bodies for x in _scopes(body)]
+    return [scope, *inner]
