@@ -111,6 +111,10 @@ class Cells:
             self.jumps += math.inf if self.pair.kernel.s == 0 else 0.0
         elif self.pair.kernel is not None:
             self.jumps += _jumps(errors)
+        with working_precision(_BITS, _DEGREE + 3):
+            self.jumps += _isolated(values, self._model)
+            if self.pair.kernel is not None and not isinstance(self.pair.kernel, Spline):
+                self.jumps += _isolated(errors, _difference(self._model, self.pair.kernel, 0))
         self._tables = (
             _tabulated(values),
             _tabulated(slopes),
@@ -118,17 +122,15 @@ class Cells:
         )
         return self._tables
 
+    def _model(self, ball: Any, length: int) -> LocalSeries:
+        return local_series(self.pair.source, flint.arb_series([ball, 1], prec=length), ball)
+
     def _expand(
         self, start: float, end: float, depth: int
     ) -> Iterator[tuple[_Expansion, _Expansion, list[_Expansion]]]:
-        source = self.pair.source
-
-        def model(ball: Any, length: int) -> LocalSeries:
-            return local_series(source, flint.arb_series([ball, 1], prec=length), ball)
-
-        value = _expansion(start, end, model, 0)
-        slope = _expansion(start, end, model, 1)
-        errors = self._errors(start, end, model)
+        value = _expansion(start, end, self._model, 0)
+        slope = _expansion(start, end, self._model, 1)
+        errors = self._errors(start, end, self._model)
         sharp = all(x.rest <= _SHARP * max(1.0, abs(x.coefficients[0]))
                     for x in (value, slope, *errors))  # fmt: skip
         if sharp or depth == _DEEPEST:
@@ -273,6 +275,20 @@ def _jumps(expansions: Sequence[_Expansion], unproved: float = math.inf) -> floa
             jump = max(highs) - min(lows)
             most += jump * 1.25 if jump <= _LARGEST_JUMP else math.inf
     return most
+
+
+def _isolated(expansions: Sequence[_Expansion], model: Callable[[Any, int], LocalSeries]) -> float:
+    """Inf if the value at an end of a cell is not the limit there: 0 otherwise.
+
+    Where a comparison is decided inside a cell only, its end may have a branch of its own.
+    """
+    for x in expansions:
+        for place in (x.start, x.end) if x.open_ends and x.smooth else ():
+            value = model(exact(_rational(place)), 2).coefficients[0]
+            low, high = _range(x, place, place)
+            if not (value > low - _LARGEST_JUMP and value < high + _LARGEST_JUMP):
+                return math.inf
+    return 0.0
 
 
 def _tabulated(expansions: Sequence[_Expansion]) -> Table:

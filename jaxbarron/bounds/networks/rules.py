@@ -45,6 +45,8 @@ def fold(eqn: Any, operands: Sequence[Known]) -> list[Value]:
         return [Known(np.asarray(x)) for x in _bound(eqn, [x.value for x in operands])]
     if name == "convert_element_type" and jnp.issubdtype(operands[0].value.dtype, jnp.integer):
         return [Known(operands[0].value.astype(np.float64))]
+    if name == "convert_element_type" and any(x.radius is not None for x in reals):
+        raise NoRule(f"{name}: a number known up to rounding, as an integer")
     if name in ("convert_element_type", "iota", "random_bits"):
         return [_as_known(x) for x in _bound(eqn, [x.value for x in operands])]
     if name in _MOVES:
@@ -90,6 +92,8 @@ def _identity(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
 
 def _move(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     """Each number that comes out is one that went in: follow their places."""
+    if eqn.params.get("fill_value") is not None:
+        raise NoRule(f"{eqn.primitive.name}: a fill value")
     tagged: list[Any] = []
     places: list[tuple[Any, int, int]] = []
     count = 0
