@@ -8,9 +8,8 @@ backward.
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import jax
@@ -19,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.activations import Activation, activation
+from jaxbarron.kernels.pieces import Pieces, exact_pieces
+from jaxbarron.kernels.traced_pieces import traced_pieces
 from jaxbarron.measures import ParticleMeasure, check_kernel
 
 __all__ = ["kernel_as_activation"]
@@ -29,9 +30,15 @@ def kernel_as_activation(kernel: ParticleMeasure, target: str | Activation) -> A
 
     It equals the flat form to rounding (THEORY.md, Theorem Push-forward).  It is computed in at
     least single precision and returned in the dtype of z; it is recomputed, not stored, for the
-    backward pass, so that K does not show in memory.  For a concrete kernel into RePU_s, s >= 2,
-    whose tails are exactly lines, z is clipped to the knots and the lines are added outside: the
-    same real function without the cancellation of powers far out.
+    backward pass, so that K does not show in memory.
+
+    A kernel into RePU_s, s >= 1, runs piece by piece, each polynomial expanded about a point of its
+    piece (THEORY.md, Theorem Local form): the same real function, to a few units in the last place
+    of ``|kappa(z)| + |kappa'| |z|`` however far out z is, where the sum of the particles would lose
+    all digits.  At a knot the derivative is that of the piece on its left, as ``jax.nn.relu`` has
+    it at 0.  The pieces of a kernel whose arrays are traced (a kernel in training) are found in
+    doubled precision, and a coefficient of order >= 2 of a tail counts as 0 where it is at most
+    2^-40 of the sum that makes it (2^-98 in double precision).
 
     Args:
         kernel: a measure with d = m = 1; its arrays may be traced (trainable knots).
@@ -48,34 +55,74 @@ def kernel_as_activation(kernel: ParticleMeasure, target: str | Activation) -> A
     tau = activation(target)
     check_kernel(kernel)
     count = kernel.offsets.shape[0]
-    tails = _affine_tails(kernel, tau)
-    term = _term(tau)
-
-    def total(z: Any, weights: Any, directions: Any, offsets: Any) -> Any:
-        value = jnp.zeros_like(z)
-        # K is the size of one kernel, not of a model: unrolled, the terms fuse into one loop over
-        # the elements; as a reduction over an axis of length K they do not (20 times slower).
-        for k in range(count):
-            value = value + term(z, weights[k], directions[k], offsets[k])
-        return value
+    run = _by_pieces(kernel, tau.homogeneity) if tau.homogeneity else _by_particles(kernel, tau)
 
     def factored(z: Any) -> Any:
         z = jnp.asarray(z)
-        dtype = jnp.promote_types(z.dtype, jnp.float32)
-        wide = z.astype(dtype)
-        columns = [_column(x, dtype) for x in (kernel.weights, kernel.directions, kernel.offsets)]
-        # rematerialised: the residual is z alone, not one mask for each particle
-        run = jax.checkpoint(lambda u: total(u, *columns))
-        if tails is None:
-            return run(wide).astype(z.dtype)
-        left, right, slope_left, slope_right = (np.asarray(x, dtype)[()] for x in tails)
-        inside = run(jnp.clip(wide, left, right))
-        below = slope_left * jnp.where(wide < left, wide - left, 0) if slope_left else 0
-        above = slope_right * jnp.where(wide > right, wide - right, 0) if slope_right else 0
-        return (inside + below + above).astype(z.dtype)
+        wide = z.astype(jnp.promote_types(z.dtype, jnp.float32))
+        return run(wide).astype(z.dtype)
 
     name = f"{count} x {tau.name}"
     return Activation(name, factored, family=name)
+
+
+def _by_pieces(kernel: ParticleMeasure, s: int) -> Callable[[Any], Any]:
+    arrays = (kernel.weights, kernel.directions, kernel.offsets)
+    traced = any(isinstance(x, jax.core.Tracer) for x in arrays)
+    exact = functools.cache(functools.partial(exact_pieces, kernel, s))
+
+    def run(z: Any) -> Any:
+        pieces = traced_pieces(kernel, s, z.dtype) if traced else exact(np.dtype(z.dtype).type)
+        # rematerialised: the residual is z alone, not one mask for each piece
+        return jax.checkpoint(functools.partial(_on_pieces, pieces))(z)
+
+    return run
+
+
+def _on_pieces(pieces: Pieces, z: Any) -> Any:
+    """Select the piece of each element, then Horner's scheme about its centre.
+
+    The selections are unrolled: they fuse into one loop over the elements, and cost no more than
+    the sum of the particles would.
+    """
+    # A line's coefficient 0 of z^2 times infinity would be NaN.
+    largest = float(np.finfo(z.dtype).max)
+    z = jnp.clip(z, -largest, largest)
+    centre, *coefficients = (
+        jnp.full_like(z, x) for x in (pieces.centres[0], *pieces.coefficients[0])
+    )
+    for bound, other, row in zip(
+        pieces.bounds, pieces.centres[1:], pieces.coefficients[1:], strict=True
+    ):
+        beyond = z > bound
+        centre = jnp.where(beyond, other, centre)
+        coefficients = [jnp.where(beyond, x, y) for x, y in zip(row, coefficients, strict=True)]
+    u = z - centre
+    value = coefficients[-1]
+    for x in coefficients[-2::-1]:
+        value = value * u + x
+    return value
+
+
+def _by_particles(kernel: ParticleMeasure, tau: Activation) -> Callable[[Any], Any]:
+    count = kernel.offsets.shape[0]
+
+    def run(z: Any) -> Any:
+        arrays = (kernel.weights, kernel.directions, kernel.offsets)
+        columns = [_column(x, z.dtype) for x in arrays]
+
+        def total(z: Any, weights: Any, directions: Any, offsets: Any) -> Any:
+            value = jnp.zeros_like(z)
+            # K is the size of one kernel, not of a model: unrolled, the terms fuse into one loop
+            # over the elements; as a reduction over an axis of length K they do not (20 times
+            # slower).
+            for k in range(count):
+                value = value + weights[k] * tau(_affine(z, directions[k], offsets[k]))
+            return value
+
+        return jax.checkpoint(lambda u: total(u, *columns))(z)
+
+    return run
 
 
 def _column(array: Any, dtype: Any) -> list[Any]:
@@ -85,56 +132,7 @@ def _column(array: Any, dtype: Any) -> list[Any]:
     return list(flat.astype(dtype))
 
 
-def _term(tau: Activation) -> Callable[[Any, Any, Any, Any], Any]:
-    s = tau.homogeneity
-    if not s:
-        return lambda z, c, alpha, beta: c * tau(_affine(z, alpha, beta))
-
-    def power(z: Any, c: Any, alpha: Any, beta: Any) -> Any:
-        if isinstance(alpha, np.generic) and alpha == 0:  # a constant particle
-            return c * max(beta, 0 * beta) ** s
-        y = _affine(z, alpha, beta)
-        # jnp.where, not jnp.maximum: the derivative at the knot is then 0, as that of jax.nn.relu
-        y = jnp.where(y > 0, y, 0)
-        return c * jax.lax.integer_pow(y, s)
-
-    return power
-
-
 def _affine(z: Any, alpha: Any, beta: Any) -> Any:
     if isinstance(alpha, np.generic) and alpha == 1:
         return z + beta
     return alpha * z + beta
-
-
-def _affine_tails(
-    kernel: ParticleMeasure, tau: Activation
-) -> tuple[float, float, float, float] | None:
-    """(left end, right end, left slope, right slope) if both tails are exactly lines, s >= 2."""
-    s = tau.homogeneity
-    arrays = (kernel.weights, kernel.directions, kernel.offsets)
-    if s is None or s < 2 or any(isinstance(x, jax.core.Tracer) for x in arrays):
-        return None
-    weights, directions, offsets = (np.asarray(x, np.float64).reshape(-1) for x in arrays)
-    bent = directions != 0
-    if not bent.any():
-        return None
-    knots = -offsets[bent] / directions[bent]
-    slopes: list[float] = []
-    for side in (-1, 1):
-        powers = [Fraction(0)] * (s + 1)
-        for c, alpha, beta in zip(weights, directions, offsets, strict=True):
-            if alpha * side > 0:
-                for j in range(s + 1):
-                    exact = Fraction(c) * Fraction(alpha) ** j * Fraction(beta) ** (s - j)
-                    powers[j] += math.comb(s, j) * exact
-        if any(powers[2:]):
-            return None
-        slopes.append(float(powers[1]))
-    # Ends a little outside, on numbers that every floating dtype holds: there the tail is the line.
-    return (
-        float(np.floor(knots.min())) - 1.0,
-        float(np.ceil(knots.max())) + 1.0,
-        slopes[0],
-        slopes[1],
-    )

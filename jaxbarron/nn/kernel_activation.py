@@ -34,7 +34,7 @@ class KernelActivation(nnx.Module):
     For a target RePU_s with s >= 2 and a kernel that holds on all of R, the module is the kernel on
     ``window`` and continues along its tangents beyond.  At the start that is the same function,
     since its tails are lines; in training it keeps a tail from growing like ``|z|**s``.  A kernel
-    of your own has no window: single precision loses the sum of its powers far from the knots.
+    of your own has no window.
 
     Args:
         source: sigma, the activation to start at, or its name; or a kernel of your own.
