@@ -14,11 +14,12 @@ from jaxbarron.errors import (
     UnreachableTargetError,
     UsageError,
 )
+from jaxbarron.kernels.corners import corners
 from jaxbarron.kernels.density import LIMIT_CONSTANTS, knot_mass, line_values
 from jaxbarron.kernels.exact_tails import DyadicSpline, kernel_of_spline
 from jaxbarron.kernels.knots import first_knots, optimised
 from jaxbarron.kernels.rounding import estimated_error, rounded
-from jaxbarron.kernels.spline_space import Array, Corner, Target
+from jaxbarron.kernels.spline_space import Array, Target
 from jaxbarron.kernels.table import lookup
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.programs import evaluate_program
@@ -155,12 +156,8 @@ def _target(
     tol: float | None,
 ) -> tuple[Target, tuple[Array, Array]]:
     bound = math.inf if reach is None else reach
-    corners: list[Corner] = []
-    for kink in sigma.kinks:
-        order = next((j for j, jump in enumerate(kink.jumps) if jump), s + 1)
-        if abs(kink.location) < bound and order <= s:
-            corners.append(Corner(kink.location, order, kink.jumps[order]))
-    if any(corner.order == 0 for corner in corners):
+    kinks = corners(sigma, s, bound)
+    if any(corner.order == 0 for corner in kinks):
         raise UnreachableTargetError(
             f"given: {sigma.name}, which jumps, into RePU_{s}, which is continuous; expected: a "
             "continuous source; do: no kernel comes closer than half the jump; choose RePU_0"
@@ -193,7 +190,7 @@ def _target(
             "finite values wherever the kernel is wanted; do: write it without exponentials that "
             "overflow, or give a smaller reach"
         )
-    return Target(values, s, left, right, lower, bound, tuple(corners)), (points, mass)
+    return Target(values, s, left, right, lower, bound, tuple(kinks)), (points, mass)
 
 
 def _overhead(target: Target) -> int:

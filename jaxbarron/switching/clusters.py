@@ -18,7 +18,7 @@ from jaxbarron.programs import Operation, Program, Register
 from jaxbarron.switching.flow import Frame, Node, Value, operation
 from jaxbarron.switching.recognise import is_affine, is_elementary, recognise
 
-__all__ = ["Segment", "live_values", "segments"]
+__all__ = ["Segment", "has_sloped_branch", "live_values", "segments"]
 
 # No registered activation needs half as many operations, however it is written.
 _MOST_NODES = 40
@@ -118,7 +118,9 @@ def _largest_first(
         if node.outputs[0].is_real and not node.relabels
         for source in _sources(node.outputs[0])
         if (segment := _segment(source, node.outputs[0], own)) is not None
-        and not (_is_bare(segment) and _is_guard(segment.output))
+        and not (
+            _is_bare(segment) and (_is_guard(segment.output) or _is_half_a_clip(segment.output))
+        )
     ]
     # Of equals the one without conversions at its ends.
     candidates.sort(key=lambda s: (-_size(s.nodes), -s.source.order, s.output.order))
@@ -137,6 +139,16 @@ def _largest_first(
 def _is_bare(segment: Segment) -> bool:
     """Whether an activation is one that also serves as a guard."""
     return segment.activation is not None and segment.activation.name in ("relu", "abs")
+
+
+def _is_half_a_clip(value: Value) -> bool:
+    """Whether a value only goes on to another bound: ``clip(z, 0, 2)`` holds no ReLU."""
+    return bool(value.users) and all(
+        _is_half_a_clip(node.outputs[0])
+        if node.relabels
+        else node.name in ("max", "min", "clamp") and any(x.const is not None for x in node.inputs)
+        for node in value.users
+    )
 
 
 def _live_in(
@@ -263,6 +275,29 @@ def _guards(node: Node, value: Value, depth: int) -> bool:
     )
     passed = name in _PASS_ON or shifted
     return passed and _is_guard(node.outputs[0], depth - 1)
+
+
+def has_sloped_branch(node: Node) -> bool:
+    """Whether a node is ``where(z > 0, z, slope * z)`` with an array of slopes: a PReLU.
+
+    The choice depends on z alone, one branch is elementwise in z, and the other is a product of
+    such a value with something else.
+    """
+    if node.name != "select_n" or len(node.inputs) != 3 or not node.outputs[0].is_real:
+        return False
+    output, root = node.outputs[0], node.inputs[0].root
+    if output.root is not output or root is node.inputs[0] or not (root.is_real and root.depends):
+        return False
+
+    def is_product(value: Value) -> bool:
+        made = value.node
+        while made is not None and made.relabels:
+            made = made.inputs[0].node
+        factors = () if made is None or made.name != "mul" else made.inputs
+        return [x.root is root for x in factors].count(True) == 1
+
+    branches = node.inputs[1:]
+    return any(x.root is root and is_product(y) for x, y in (branches, branches[::-1]))
 
 
 # --------------------------------------------------------------------- unknown

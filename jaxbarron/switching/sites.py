@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxbarron.activations import Activation, activation
 from jaxbarron.programs import Program, evaluate_program
 from jaxbarron.switching.bodies import Body, bodies_of, is_opaque
-from jaxbarron.switching.clusters import Segment, live_values, segments
-from jaxbarron.switching.flow import Frame, Node, label, open_scope, parts, scope_of_names
+from jaxbarron.switching.clusters import Segment, has_sloped_branch, live_values, segments
+from jaxbarron.switching.flow import Frame, Node, Value, label, open_scope, parts, scope_of_names
 from jaxbarron.switching.tracing import Traced, split_call, trace
 
 __all__ = [
@@ -50,11 +50,15 @@ class Site:
 
 @dataclass(frozen=True, eq=False)
 class Scope:
-    """A scope with its segments, the sites that they are, and the scopes in its equations."""
+    """A scope with its segments, the sites that they are, and the scopes in its equations.
+
+    ``sloped`` are the paths of its PReLUs whose slope is an array.
+    """
 
     frame: Frame
     segments: tuple[tuple[Segment, Site], ...]
     bodies: dict[Node, tuple[Scope, ...]]
+    sloped: tuple[str, ...]
 
 
 def find_activations(
@@ -74,7 +78,8 @@ def find_activations(
     - functions of the random numbers of dropout, and of constants;
     - arrays of shape (), unless all the floating arguments (in a scan: all the slices) are scalars:
       a learning rate's schedule is no activation;
-    - elementwise functions of two arrays at once, such as a PReLU whose slope is an argument.
+    - elementwise functions of two arrays at once; a PReLU whose slope is an array is named by
+      :func:`opaque_parts`.
 
     Args:
         fn: any JAX function.
@@ -99,10 +104,12 @@ def find_activations(
 
 
 def opaque_parts(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str, ...]:
-    """The paths of primitives that hold activations but that cannot be rewritten.
+    """The paths of what applies an activation but cannot be rewritten.
 
-    Such are Pallas kernels, custom linear solves and custom batching rules: their bodies belong to
-    rules that would then speak of another function.
+    - Pallas kernels, custom linear solves and custom batching rules: their bodies belong to rules
+      that would then speak of another function.
+    - A PReLU whose slope is an array, ``where(z >= 0, z, slope * z)``: a function of two arrays,
+      and a kernel has one variable.  With a fixed slope it is a site, ``leaky_relu``.
 
     Raises:
         TraceError: JAX cannot trace ``fn`` on these arguments.
@@ -130,13 +137,19 @@ def sites_of(scope: Scope) -> Iterator[Site]:
 
 
 def opaque_paths(scope: Scope) -> Iterator[str]:
-    """The opaque equations in a scope in whose bodies an activation is applied."""
+    """The equations of a scope that apply an activation and cannot be rewritten."""
+    yield from scope.sloped
     for node, inner in scope.bodies.items():
         for body in inner:
             if not is_opaque(node):
                 yield from opaque_paths(body)
-            elif (site := next(sites_of(body), None)) is not None:
-                yield site.path.rsplit("/", 1)[0]
+            elif (path := next(_applied(body), None)) is not None:
+                yield path.rsplit("/", 1)[0]
+
+
+def _applied(scope: Scope) -> Iterator[str]:
+    yield from (site.path for site in sites_of(scope))
+    yield from opaque_paths(scope)
 
 
 def _scope(body: Body, own: Sequence[Activation], scalars: bool, prefix: str) -> Scope:
@@ -151,9 +164,14 @@ def _scope(body: Body, own: Sequence[Activation], scalars: bool, prefix: str) ->
         for part in bodies_of(node):
             count = scalars or (bool(part.slices) and _all_scalars(part.slices or ()))
             inner.append(_scope(part, own, count, f"{prefix}{_step(node, part.label)}/"))
-        if any(scope.segments or scope.bodies for scope in inner):
+        if any(scope.segments or scope.bodies or scope.sloped for scope in inner):
             bodies[node] = tuple(inner)
-    return Scope(frame, tuple((x, _site(x, prefix)) for x in found), bodies)
+    sloped = tuple(
+        prefix + _path(node.outputs[0])
+        for node in frame.nodes()
+        if live.intersection(node.outputs) and has_sloped_branch(node)
+    )
+    return Scope(frame, tuple((x, _site(x, prefix)) for x in found), bodies, sloped)
 
 
 def _all_scalars(avals: Sequence[Any]) -> bool:
@@ -169,7 +187,7 @@ def _site(segment: Segment, prefix: str) -> Site:
         activation=_own_function(segment.program) if known is None else known,
         shape=segment.output.shape,
         dtype=segment.output.dtype,
-        path=prefix + _path(segment),
+        path=prefix + _path(segment.output),
     )
 
 
@@ -188,14 +206,14 @@ def _step(step: Node | Frame, name: str) -> str:
     return f"{scope}/{name}[{step.position}]" if scope else f"{name}[{step.position}]"
 
 
-def _path(segment: Segment) -> str:
-    """The equation that makes the output; a call that does nothing else stands for it."""
-    node = segment.output.node
+def _path(output: Value) -> str:
+    """The equation that makes a value; a call that does nothing else stands for it."""
+    node = output.node
     assert node is not None
     names = [_step(node, node.name)]
     frame: Frame = node.frame
     while frame.parent is not None:
-        whole = len(names) == 1 and frame.outputs == (segment.output,)
+        whole = len(names) == 1 and frame.outputs == (output,)
         names = [_step(frame, label(frame.eqn)), *([] if whole else names)]
         frame = frame.parent
     return "/".join(names)
