@@ -136,6 +136,19 @@ def test_verify_tells_a_false_claim_from_what_is_no_certificate(run, tmp_path):
         (("switch", "--demo", "digits", "--to", "relu", "--tol", "0"), "tol=0"),
         (("switch", "--demo", "digits", "--to", "relu,heaviside"), "heaviside"),
         (("switch", "--demo", "digits", "--to", "relu", "--tol", "1", "--particles", "9"), "one"),
+        (("switch", "--demo", "digits", "--to", "relu", "--seed", "-1"), "--seed -1"),
+        (("switch", "--demo", "digits", "--to", "relu", "--save", __file__), "no folder"),
+        (("switch", "--demo", "digits", "--to", "relu", "--save", f"{__file__}/x"), "no folder"),
+        (("switch", "--demo", "digits", "--to", "relu", "--json", "/"), "a file name"),
+        (("kernel", "gelu", "relu", "--particles", "100000"), "at most 1024"),
+        (("kernel", "gelu", "relu", "--particles", "3.5"), "--particles"),
+        (("kernel", "tanh", "--s", "2", "--tol", "1e-2", "--derivatives", "2"), "s - 1"),
+        (("kernel", "tanh", "--s", "2", "--tol", "1e-2", "--derivatives", "-1"), "from 0"),
+        (("kernel", "sin", "relu", "--tol", "1e-2"), "reach"),
+        (("kernel", "heaviside", "relu", "--tol", "1e-2"), "jumps"),
+        (("kernel", "gelu", "relu", "--tol", "1e-9"), "knots"),
+        (("kernel", "leaky_relu(nan)", "relu", "--tol", "1e-2"), "finite slope"),
+        (("verify", "/"), "Is a directory"),
         (("verify",), "verify"),
         (("frobnicate",), "frobnicate"),
     ],
@@ -146,6 +159,36 @@ def test_bad_input_is_one_message_and_status_2(run, arguments, says):
     assert out == ""
     assert says in err
     assert "Traceback" not in err
+
+
+def test_a_folder_that_may_not_be_written_is_said_before_the_work(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for option in ("--json", "--save"):
+        place = tmp_path / "new"
+        status, out, err = run("switch", "--demo", "digits", "--to", "relu", option, place)
+        assert (status, out) == (2, "")
+        assert "may not be written to" in err
+        assert str(tmp_path) in err
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_what_is_stopped_while_it_writes_leaves_nothing(run, monkeypatch, tmp_path, stop):
+    """Ctrl-C, or a full disk: no half file, no temporary one, and the old file still whole."""
+    file = tmp_path / "gelu.json"
+    file.write_text("old")
+
+    def interrupted(_):
+        raise stop
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    status, out, err = run("kernel", "gelu", "relu", "--tol", "1e-2", "--save", file)
+    assert status != 0
+    assert "Traceback" not in out + err
+    assert [x.name for x in tmp_path.iterdir()] == ["gelu.json"]
+    assert file.read_text() == "old"
+    if isinstance(stop, OSError):
+        assert f"the file {file}: No space left" in err
+        assert status == 2
 
 
 def test_missing_scikit_learn_is_said_with_the_command_that_installs_it(run, monkeypatch):

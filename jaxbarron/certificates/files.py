@@ -44,7 +44,18 @@ class Verification:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that at no moment a half-written one stands in its place."""
+    """Write a file so that at no moment a half-written one stands in its place.
+
+    Raises:
+        OSError: it cannot be written; ``filename`` is the path asked for.
+    """
+    try:
+        _write(path, content)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _write(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

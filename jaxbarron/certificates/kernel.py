@@ -130,8 +130,8 @@ def kernel_certificate(
     limit = math.inf if reach is None else float(reach)
     if derivatives < 0 or (derivatives and tau.homogeneity and derivatives >= tau.homogeneity):
         raise UsageError(
-            f"given: derivatives={derivatives} for the target {tau.name}; expected: at most the "
-            "order to which it is continuously differentiable; do: for RePU_s ask for s - 1"
+            f"given: derivatives={derivatives} for the target {tau.name}; expected: from 0 to "
+            "the order to which it is continuously differentiable; do: for RePU_s at most s - 1"
         )
     errors = tuple(
         _bound(j, _error(exact, sigma, tau, limit, j, rel=1e-3)) for j in range(derivatives + 1)

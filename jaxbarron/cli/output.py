@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -21,6 +22,7 @@ from jaxbarron.plots import knots_of
 
 __all__ = [
     "certificate_fields",
+    "check_may_write",
     "check_writable",
     "console",
     "plain",
@@ -76,7 +78,8 @@ def check_writable(*files: Path | None) -> None:
     """Raise before hours of work if a file could not be written at the end of it.
 
     Raises:
-        UsageError: the folder is missing, or the name is a folder's; ``-`` (stdout) is fine.
+        UsageError: the folder is missing or may not be written to, or the name is a folder's;
+            ``-`` (stdout) is fine.
     """
     for file in files:
         if file is None or str(file) == "-":
@@ -86,6 +89,16 @@ def check_writable(*files: Path | None) -> None:
                 f"given: the file {file}; expected: a file name in a folder that exists; "
                 "do: make the folder, or choose another name"
             )
+        check_may_write(file.parent, f"the file {file}")
+
+
+def check_may_write(folder: Path, what: str) -> None:
+    """Raise UsageError if new files cannot be made in a folder."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"given: {what}, in the folder {folder.absolute()}, which may not be written to; "
+            "expected: a folder of your own; do: choose another place, or change its permissions"
+        )
 
 
 def write_json(document: dict[str, Any], file: Path) -> None:

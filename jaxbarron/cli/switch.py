@@ -17,7 +17,7 @@ import numpy as np
 import typer
 
 from jaxbarron.activations import Activation, activation
-from jaxbarron.cli.output import check_writable, working, write_json
+from jaxbarron.cli.output import check_may_write, check_writable, working, write_json
 from jaxbarron.cli.own_model import OwnModel, load_data, load_metric, load_model, users_code
 from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
 from jaxbarron.demo import digits, initial_model, train
@@ -231,12 +231,17 @@ def _check_folder(folder: Path | None) -> None:
             f"given: --save {folder}, but {there} is no folder; expected: a folder, or a name for "
             "one; do: choose another name"
         )
+    check_may_write(there, f"--save {folder}")
 
 
 # ------------------------------------------------------------------ what is switched
 
 
 def _demo_subject(seed: int) -> _Subject:
+    if not 0 <= seed < 2**31:
+        raise UsageError(
+            f"given: --seed {seed}; expected: a whole number from 0 to {2**31 - 1}; do: e.g. 0"
+        )
     images, start = digits(), initial_model(seed)
     rows = jnp.asarray(images.x_validation)
     labels = images.y_validation

@@ -29,6 +29,7 @@ __all__ = ["build_spline", "spline_kernel"]
 # The least tolerance: functions are evaluated in doubles, and the fit needs room above rounding.
 _LEAST_TOLERANCE = 1e-11
 _MOST_KNOTS = 256
+_MOST_ASKED = 1024  # the linear programs are dense: beyond, a kernel takes minutes and gigabytes
 # The estimate of the error comes short of the true one by less than this share.
 _MARGIN = 0.003
 
@@ -112,6 +113,12 @@ def build_spline(
         raise UsageError(
             f"given: particles={particles}; expected: at least {target.fewest + _overhead(target)} "
             f"for {sigma.name} into RePU_{s}; do: allow more particles"
+        )
+    if count > _MOST_ASKED:
+        raise UsageError(
+            f"given: particles={particles}; expected: at most {_MOST_ASKED + _overhead(target)} "
+            f"for {sigma.name} into RePU_{s}: all knots move together; do: a higher s needs "
+            "fewer for the same error"
         )
     return rounded(optimised(target, _start(target, mass, count, 0.0)))
 
