@@ -74,8 +74,12 @@ class Certificate:
 
     @property
     def where_it_holds(self) -> str:
-        """The domain of the claim in words."""
-        return "all of R" if math.isinf(self.reach) else f"|z| <= {self.reach:g}"
+        """The domain of the claim in words, with the reach exactly."""
+        if math.isinf(self.reach):
+            return "all of R"
+        share, exponent = math.frexp(self.reach)
+        power = share == 0.5 and exponent > 10
+        return f"|z| <= 2^{exponent - 1}" if power else f"|z| <= {self.reach:.17g}"
 
     @property
     def claim(self) -> str:

@@ -26,12 +26,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("switch")(switch_command)
-app.command("kernel")(kernel_command)
-app.command("constant")(constant_command)
-app.command("atlas")(atlas_command)
-app.command("verify")(verify_command)
-app.command("activations")(activations_command)
+app.command("switch", short_help="Switch a model's activations and report the change.")(
+    switch_command
+)
+app.command("kernel", short_help="Print a kernel with the certificate of its error.")(
+    kernel_command
+)
+app.command("constant", short_help="Print the embedding constant of one activation in another.")(
+    constant_command
+)
+app.command("atlas", short_help="Print which activation embeds in which.")(atlas_command)
+app.command("verify", short_help="Derive the claims of certificates again.")(verify_command)
+app.command("activations", short_help="List the registered activations.")(activations_command)
 
 
 def _show_version(wanted: bool) -> None:

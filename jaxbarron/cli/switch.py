@@ -97,11 +97,17 @@ def switch_command(
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option("--from", help="Activation to replace; repeat it, or separate by commas."),
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Activation to replace; repeat it, or separate by commas.",
+        ),
     ] = None,
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", help="Target activation; repeat it, or separate by commas."),
+        typer.Option(
+            "--to", metavar="NAME", help="Target activation; repeat it, or separate by commas."
+        ),
     ] = None,
     tol: Annotated[
         float | None,

@@ -152,7 +152,8 @@ def print_report(
     """Sites, then for each target kernels, figures and verdict."""
     out = console()
     out.print(f"{heading}\n", soft_wrap=True)
-    out.print(f"{len(sites)} activation site{'s' * (len(sites) != 1)} found")
+    count = f"{len(sites)} activation site{'s' * (len(sites) != 1)} found"
+    out.print(f"{count} (site: the place in the model's jaxpr)")
     rows = table("site", "activation", "shape", "dtype")
     for site in sites:
         fields = _site_fields(site)

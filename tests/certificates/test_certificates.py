@@ -377,3 +377,10 @@ def test_within_a_trace() -> None:
         return jb.kernel_as_activation(kernel, "relu")(x)
 
     assert float(abs(f(jnp.float32(0.3)) - jax.nn.mish(jnp.float32(0.3)))) < 2e-2
+
+
+def test_the_reach_is_said_exactly() -> None:
+    _, cubic = jb.certified_kernel("gelu", jb.repu(3), tol=1e-2)
+    assert cubic.where_it_holds == "|z| <= 2^20"
+    _, near = jb.certified_kernel("sin", "relu", tol=0.3, reach=1.2345678)
+    assert near.where_it_holds.startswith("|z| <= 1.2345678")
