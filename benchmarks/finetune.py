@@ -2,8 +2,8 @@
 
 Each case draws a data set, a network, its activation, a replacement, a learning rate and a
 tolerance that the short run does not reach.  The estimate sees the first part of a run; the rest of
-the run shows the cost.  The factor by which the interval is widened was set on seeds from 1000 on;
-the figures are of seeds below that.
+the run shows the cost.  The factor by which the interval is widened was set on other seeds (0 to 9
+and 1000 to 1039) than those of the figures, which begin at 100.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class FineTuneFigure:
 
 
 def finetune_figures(
-    quick: bool, advance: Callable[[int, int], None], first_seed: int = 0
+    quick: bool, advance: Callable[[int, int], None], first_seed: int = 100
 ) -> list[FineTuneFigure]:
     """Cases whose cost lies beyond the short run, from ``first_seed`` on."""
     wanted, times = (2, 4) if quick else (10, 40)
@@ -110,7 +110,7 @@ def case_curve(seed: int, steps: int) -> tuple[str, np.ndarray, np.ndarray, floa
 
     _, loss = default_loss(2, y)
     trained = _trained(apply, start, loss, x, y, seed)
-    order = order_of(jax.random.key(seed), len(x), 64, steps, _EVALUATIONS * steps // _SHORT)
+    order = order_of(seed, len(x), 64, steps, _EVALUATIONS * steps // _SHORT)
     plan = Plan(
         loss, optax.adam(rate), jnp.asarray(x), jnp.asarray(y), jnp.asarray(held_x),
         jnp.asarray(held_y), order, (True,) * (2 * (depth + 1)), len(held_x),
@@ -131,7 +131,7 @@ def case_curve(seed: int, steps: int) -> tuple[str, np.ndarray, np.ndarray, floa
 
 
 def _trained(apply: Any, start: Any, loss: Any, x: Any, y: Any, seed: int) -> Any:
-    order = order_of(jax.random.key(seed + 1), len(x), 64, 1500, 1)[0]
+    order = order_of(seed + 1, len(x), 64, 1500, 1)[0]
     optimiser = optax.adam(1e-3)
 
     @jax.jit

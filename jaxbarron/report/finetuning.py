@@ -57,9 +57,8 @@ def prepare(
     if loss is None:
         name, loss = default_loss(len(outputs_shape), model.labels)
     x, y, held_x, held_y, split = _data(model, outputs_shape, tune, options)
-    key = jax.random.key(options.seed)
     order = order_of(
-        key, len(x), options.finetune_batch, options.finetune_steps, options.evaluations
+        options.seed, len(x), options.finetune_batch, options.finetune_steps, options.evaluations
     )
     optimiser = optax.adam(options.learning_rate) if tune.optimiser is None else tune.optimiser
     pieces = -(-len(held_x) // model.batch_size)

@@ -26,10 +26,10 @@ from jaxbarron.report.data import (
 )
 from jaxbarron.report.finetuning import Sham, finetuning_of, prepare, sham_of
 from jaxbarron.report.options import FineTune, ReportOptions
-from jaxbarron.report.recording import observe, site_reports
+from jaxbarron.report.recording import Observer, site_reports
 from jaxbarron.report.subject import OwnModel, model_of, users_code
 from jaxbarron.report.verdict import front, verdict_of
-from jaxbarron.report.worth import sparsity_of, worth_of
+from jaxbarron.report.worth import Call, call_of, sparsity_of, worth_of
 from jaxbarron.switching import Replacement, Site, find_activations, plan_switch
 from jaxbarron.switching.metrics import METRICS, Metric, metric_value
 from jaxbarron.switching.rules import Demand, read_rules
@@ -207,16 +207,14 @@ def report_on(
     second = _outputs(model, after, "the switched model")
     comparison = compare_outputs(first, second, model.labels, model.metric)
 
-    parts.told("activations, site by site")
+    part = "activations, site by site"
+    parts.told(part)
     own = read_rules(asked.rules, Demand(**asked.demand)).own
-
-    def observed(way: Way) -> Any:
-        return observe(
-            model.apply, model.parameters, model.inputs, model.batch_size, way.planned,
-            options.recorded, own,
-        )  # fmt: skip
-
-    found, recorded = parts.tried("activations, site by site", lambda: observed(way), ({}, 0))
+    paths = [plan.site.path for plan in way.planned]
+    watch = Observer(
+        model.apply, model.parameters, model.inputs, model.batch_size, paths, options.recorded, own
+    )
+    found = parts.tried(part, lambda: watch.observe(way.planned), {})
     by_site = site_reports(way.planned, found, size_in_words) if found else ()
     radius = radius_of(model, options)
     worst = ()
@@ -238,7 +236,7 @@ def report_on(
             (),
         )
     kept = kept_of(
-        model, first, second, comparison, groups, worst, radius, by_site, recorded, certified,
+        model, first, second, comparison, groups, worst, radius, by_site, watch.examples, certified,
         options,
     )  # fmt: skip
 
@@ -246,8 +244,10 @@ def report_on(
     parts.told("candidates: kernels and certificates")
     others, missing = other_ways(model, asked.rules, reach, way, options.sizes, found)
     sham = _sham(model, first.shape, tune, options, thresholds, parts)
+    batch = model.batch if asked.latency_batch is None else asked.latency_batch
+    call = call_of(model.apply, model.parameters, batch)
     candidates = [
-        _candidate(asked, each, sites, first, sham, options, thresholds, parts, observed,
+        _candidate(asked, each, sites, first, sham, options, thresholds, parts, watch, call,
                    (comparison, found) if each is way else None)
         for each in (way, *others)
     ]  # fmt: skip
@@ -341,7 +341,8 @@ def _candidate(
     options: ReportOptions,
     thresholds: Thresholds,
     parts: _Parts,
-    observed: Callable[[Way], Any],
+    watch: Observer,
+    call: Call,
     known: tuple[Comparison, Any] | None,
 ) -> Candidate:
     model, worst = asked.model, way.worst
@@ -353,7 +354,7 @@ def _candidate(
         comparison = (
             None if second is None else compare_outputs(first, second, model.labels, model.metric)
         )
-        found = parts.tried("activations of " + way.name, lambda: observed(way)[0], {})
+        found = parts.tried("activations of " + way.name, lambda: watch.observe(way.planned), {})
     else:
         comparison, found = known
     finetuning: FineTuning | None = None
@@ -366,9 +367,8 @@ def _candidate(
     part = f"latency of {way.name}"
     tell = parts.told(part)
     sparsity: Sparsity | None = sparsity_of(found)
-    batch = model.batch if asked.latency_batch is None else asked.latency_batch
     worth: Worth | None = parts.tried(
-        part, lambda: worth_of(model, way, sites, batch, options.pairs, sparsity, tell), None
+        part, lambda: worth_of(model, call, way, sites, options.pairs, sparsity, tell), None
     )
     before = metric_value(model.metric, first, model.labels)
     lost = float("inf") if comparison is None else comparison.lost

@@ -21,7 +21,7 @@ from jaxbarron.switching.rules import Demand, function_of, read_rules
 from jaxbarron.switching.sites import Scope, scope_of
 from jaxbarron.switching.tracing import split_call, trace
 
-__all__ = ["Observed", "kernel_error", "observe", "site_reports"]
+__all__ = ["Observed", "Observer", "kernel_error", "site_reports"]
 
 _KEPT = 20_000  # pre-activations kept a site: enough for a density of 64 bins, and for the errors
 _BINS = 64
@@ -49,16 +49,8 @@ class Observed:
     sample: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
-def observe(
-    apply: Callable[[Any, Any], Any],
-    parameters: Any,
-    inputs: Any,
-    batch_size: int,
-    planned: Sequence[Replacement],
-    most_examples: int,
-    own: Sequence[Activation] = (),
-) -> tuple[dict[str, Observed], int]:
-    """Run model and switched model on the same batches and hold each site against itself.
+class Observer:
+    """Runs model and switched model on the same batches and holds each site against itself.
 
     The values leave the program by a callback at each site, so that bodies of scans and loops
     are seen each time that they run.
@@ -68,36 +60,60 @@ def observe(
         parameters: its parameters.
         inputs: rows.
         batch_size: how many at once.
-        planned: what becomes of which site.
+        paths: the sites that are looked at.
         most_examples: whole batches up to about this many examples are looked at.
         own: activations that the rules brought along.
-
-    Returns:
-        By path what was observed, and on how many examples.
     """
-    scope = scope_of(trace(apply, split_call((parameters, inputs[:batch_size]), {})), own)
-    programs = {site.path: segment.program for inner in _scopes(scope)
-                for segment, site in inner.segments}  # fmt: skip
-    rules = read_rules({plan.site.path: (plan.kernel, plan.target) for plan in planned}, Demand())
-    old = {x.site.path: functools.partial(evaluate_program, programs[x.site.path]) for x in planned}
-    new = {plan.site.path: function_of(rules, plan) for plan in planned}
-    seen: list[dict[str, list[Any]]] = []
-    runs = [_tapped(scope, functions, seen) for functions in (old, new)]
-    found = {path: Observed() for path in old}
-    leaves = jax.tree.leaves(parameters)
-    batches = max(1, min(len(inputs), most_examples) // batch_size)
-    for k in range(batches):
-        rows = inputs[k * batch_size : (k + 1) * batch_size]
-        taken: list[dict[str, list[Any]]] = []
-        for run in runs:
-            seen[:] = [{path: [] for path in old}]
-            jax.block_until_ready(run(*leaves, rows))
-            jax.effects_barrier()
-            taken.append(seen[0])
-        for path, site in found.items():
-            for first, second in zip(taken[0][path], taken[1][path], strict=True):
-                _take(site, first, second, _KEPT // batches)
-    return found, batches * batch_size
+
+    def __init__(
+        self,
+        apply: Callable[[Any, Any], Any],
+        parameters: Any,
+        inputs: Any,
+        batch_size: int,
+        paths: Sequence[str],
+        most_examples: int,
+        own: Sequence[Activation] = (),
+    ) -> None:
+        batches = max(1, min(len(inputs), most_examples) // batch_size)
+        self._rows = [inputs[k * batch_size : (k + 1) * batch_size] for k in range(batches)]
+        call = split_call((parameters, self._rows[0]), {})
+        self._scope = scope_of(trace(apply, call), own)
+        self._leaves = jax.tree.leaves(parameters)
+        programs = {site.path: segment.program for inner in _scopes(self._scope)
+                    for segment, site in inner.segments}  # fmt: skip
+        self._paths = tuple(paths)
+        self._seen: list[dict[str, list[Any]]] = []
+        self._old = _tapped(
+            self._scope,
+            {path: functools.partial(evaluate_program, programs[path]) for path in paths},
+            self._seen,
+        )
+
+    @property
+    def examples(self) -> int:
+        """On how many examples."""
+        return sum(len(rows) for rows in self._rows)
+
+    def observe(self, planned: Sequence[Replacement]) -> dict[str, Observed]:
+        """By path what was observed of one way of switching these sites."""
+        rules = read_rules({x.site.path: (x.kernel, x.target) for x in planned}, Demand())
+        new = _tapped(
+            self._scope, {x.site.path: function_of(rules, x) for x in planned}, self._seen
+        )
+        found = {path: Observed() for path in self._paths}
+        for rows in self._rows:
+            first, second = (self._taken(run, rows) for run in (self._old, new))
+            for path, site in found.items():
+                for old, other in zip(first[path], second[path], strict=True):
+                    _take(site, old, other, _KEPT // len(self._rows))
+        return found
+
+    def _taken(self, run: Callable[..., Any], rows: Any) -> dict[str, list[Any]]:
+        self._seen[:] = [{path: [] for path in self._paths}]
+        jax.block_until_ready(run(*self._leaves, rows))
+        jax.effects_barrier()
+        return self._seen[0]
 
 
 def _scopes(scope: Scope) -> list[Scope]:
@@ -158,7 +174,7 @@ def site_reports(
 
     Args:
         planned: what became of which site.
-        found: from :func:`observe`.
+        found: from :meth:`Observer.observe`.
         words: a kernel's size in words, from a planned replacement.
     """
     made: list[SiteReport] = []

@@ -89,7 +89,7 @@ def default_loss(outputs_ndim: int, labels: np.ndarray) -> tuple[str, Loss]:
     )
 
 
-def order_of(key: Any, rows: int, batch: int, steps: int, evaluations: int) -> np.ndarray:
+def order_of(seed: int, rows: int, batch: int, steps: int, evaluations: int) -> np.ndarray:
     """Which rows each step takes: one random order of all rows after the other.
 
     A longer run takes the rows of a shorter one first.
@@ -98,15 +98,14 @@ def order_of(key: Any, rows: int, batch: int, steps: int, evaluations: int) -> n
         Shape (evaluations, steps between, batch); steps are rounded up to whole chunks.
 
     Example:
-        >>> order_of(jax.random.key(0), rows=10, batch=4, steps=6, evaluations=3).shape
+        >>> order_of(0, rows=10, batch=4, steps=6, evaluations=3).shape
         (3, 2, 4)
     """
     batch = min(batch, rows)
     between = -(-steps // evaluations)
     wanted = evaluations * between * batch
     passes = -(-wanted // rows)
-    keys = [jax.random.fold_in(key, k) for k in range(passes)]
-    orders = [np.asarray(jax.random.permutation(k, rows)) for k in keys]
+    orders = [np.random.default_rng((seed, k)).permutation(rows) for k in range(passes)]
     return np.concatenate(orders)[:wanted].reshape(evaluations, between, batch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,14 +19,46 @@ from jaxbarron.report.training import flops_of
 from jaxbarron.switching import Site
 from jaxbarron.switching.validate import paired_latency
 
-__all__ = ["sparsity_of", "worth_of"]
+__all__ = ["Call", "call_of", "sparsity_of", "worth_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One compiled call of a model.
+
+    Attributes:
+        run: the executable.
+        arguments: what it is called with.
+        flops: as XLA counts them; None where it counts none.
+        memory: bytes of temporaries and outputs; None where XLA does not say.
+    """
+
+    run: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    flops: float | None
+    memory: int | None
+
+
+def call_of(fn: Callable[..., Any], *arguments: Any) -> Call:
+    """Compile a call and read what XLA says of it.
+
+    Example:
+        >>> call_of(lambda x: x @ x, np.ones((8, 8), np.float32)).flops
+        1024.0
+    """
+    compiled = jax.jit(fn).lower(*arguments).compile()
+    analysis = compiled.memory_analysis()
+    memory = None
+    if analysis is not None:
+        memory = int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)
+    return Call(compiled, arguments, flops_of(fn, *arguments), memory)
 
 
 def worth_of(
     model: OwnModel,
+    before: Call,
     way: Way,
     sites: Sequence[Site],
-    batch: Any,
     pairs: int,
     sparsity: Sparsity | None,
     progress: Callable[[int, int], None] | None = None,
@@ -34,18 +67,17 @@ def worth_of(
 
     Args:
         model: the model on its data.
+        before: a call of the model.
         way: what becomes of which site.
         sites: all sites of the model.
-        batch: rows for one call.
         pairs: how many pairs of calls are timed.
         sparsity: from :func:`sparsity_of`.
         progress: called with (pairs done, pairs).
     """
-    before, after = jax.jit(model.apply), jax.jit(way.switched(model.apply))
-    arguments = model.parameters, batch
-    latency = paired_latency(before, after, *arguments, pairs=pairs, progress=progress)
-    flops: list[float | None] = [flops_of(fn, *arguments) for fn in (before, after)]
-    memory = [_memory(fn, *arguments) for fn in (before, after)]
+    after = call_of(way.switched(model.apply), *before.arguments)
+    latency = paired_latency(
+        before.run, after.run, *before.arguments, pairs=pairs, progress=progress
+    )
     numbers = sum(int(np.size(x)) for x in jax.tree.leaves(model.parameters))
     replaced = {plan.site.path for plan in way.planned}
     staying: list[Activation] = [x.activation for x in sites if x.path not in replaced]
@@ -54,9 +86,11 @@ def worth_of(
         [*staying, *(plan.target for plan in way.planned)],
         way.particles,
     )
+    flops = before.flops, after.flops
+    memory = before.memory, after.memory
     return Worth(
         latency,
-        len(batch),
+        len(before.arguments[-1]),
         None if flops[0] is None or flops[1] is None else (flops[0], flops[1]),
         None if memory[0] is None or memory[1] is None else (memory[0], memory[1]),
         (numbers, numbers + way.numbers),
@@ -72,11 +106,3 @@ def sparsity_of(found: Mapping[str, Observed]) -> Sparsity | None:
         return None
     zeros = np.sum([seen.zeros for seen in found.values()], axis=0)
     return Sparsity(float(zeros[0] / count), float(zeros[1] / count))
-
-
-def _memory(fn: Any, *args: Any) -> int | None:
-    """Bytes of temporaries and outputs of one compiled call; None where XLA does not say."""
-    analysis = fn.lower(*args).compile().memory_analysis()
-    if analysis is None:
-        return None
-    return int(analysis.temp_size_in_bytes + analysis.output_size_in_bytes)

@@ -9,7 +9,7 @@ import jaxbarron as jb
 from jaxbarron.report.attack import ascend
 from jaxbarron.report.candidates import asked_way, other_ways, size_in_words
 from jaxbarron.report.certified import certified_changes, margin_that_decides
-from jaxbarron.report.recording import kernel_error, observe, site_reports
+from jaxbarron.report.recording import Observer, kernel_error, site_reports
 from jaxbarron.report.single_particle import fitted_particle
 from jaxbarron.report.subject import model_of
 from jaxbarron.report.worth import sparsity_of
@@ -34,12 +34,16 @@ def relu_switch(model, **demand):
     return jb.plan_switch(model.apply, {"gelu": "relu"}, model.parameters, model.batch, **demand)
 
 
+def observer(model, planned, most):
+    paths = [plan.site.path for plan in planned]
+    return Observer(model.apply, model.parameters, model.inputs, 8, paths, most)
+
+
 def test_sites_are_seen_as_they_are(model):
     planned = relu_switch(model, direct=True)
-    found, examples = observe(
-        model.apply, model.parameters, model.inputs, 8, planned, most_examples=100
-    )
-    assert examples == 24
+    watch = observer(model, planned, 100)
+    assert watch.examples == 24
+    found = watch.observe(planned)
     z = X @ W[0]
     old, new = np.asarray(jax.nn.gelu(z)), np.maximum(z, 0)
     first = found[planned[0].site.path]
@@ -68,7 +72,7 @@ def test_sites_in_loops_are_seen_each_time():
 
     w = RNG.normal(size=(3, 3)).astype(np.float32)
     planned = jb.plan_switch(looped, {"gelu": "relu", "tanh": "relu"}, w, X[:4], tol=1e-2)
-    found, _ = observe(looped, w, X, 4, planned, most_examples=8)
+    found = Observer(looped, w, X, 4, [p.site.path for p in planned], 8).observe(planned)
     assert [found[p.site.path].count for p in planned] == [2 * 4 * 3 * 3, 2 * 4 * 3 * 2]
 
 
@@ -142,7 +146,7 @@ def test_the_single_particle_is_the_best_of_its_kind():
 def test_candidates_are_named_sorted_and_not_repeated(model):
     planned = relu_switch(model, particles=4)
     asked = asked_way(planned, "4 particles")
-    found, _ = observe(model.apply, model.parameters, model.inputs, 8, planned, 8)
+    found = observer(model, planned, 8).observe(planned)
     ways, missing = other_ways(model, {"gelu": "relu"}, None, asked, (8, 4, 1), found)
     assert [way.name for way in ways] == ["one for one", "one scaled particle", "K = 8"]
     assert [name for name, _ in missing] == ["K = 1"]
