@@ -66,7 +66,8 @@ class Way:
     @property
     def words(self) -> str:
         """What stands at the sites."""
-        return "; ".join(dict.fromkeys(size_in_words(plan) for plan in self.planned))
+        first, *others = dict.fromkeys(size_in_words(plan) for plan in self.planned)
+        return first if not others else f"{first}, and {len(others)} more, site by site"
 
     def switched(self, apply: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """The switched model."""
@@ -97,9 +98,9 @@ def _is_plain(kernel: ParticleMeasure) -> bool:
     return numbers == [[1.0], [1.0], [0.0]]
 
 
-def asked_way(planned: Sequence[Replacement], asked: str) -> Way:
+def asked_way(planned: Sequence[Replacement]) -> Way:
     """What was asked for."""
-    return Way(f"as asked ({asked})", tuple(planned))
+    return Way("as asked", tuple(planned))
 
 
 def other_ways(

@@ -87,6 +87,9 @@ class Chart:
     width: float = 620.0
     height: float = 320.0
     _parts: list[str] = field(default_factory=list[str])
+    _labels: list[tuple[float, float, float]] = field(
+        default_factory=list[tuple[float, float, float]]
+    )
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The place of a point in the picture."""
@@ -132,15 +135,20 @@ class Chart:
         a, b = self.at(x, y)
         self._parts.append(f'<line class="{name}" x1="{a}" x2="{a}" y1="{b - 5}" y2="{b + 5}"/>')
 
-    def text(
-        self, x: float, y: float, text: str, dx: float = 8, dy: float = 4, anchor: str = "start"
-    ) -> None:
-        """Words beside a point."""
+    def text(self, x: float, y: float, text: str) -> None:
+        """Words beside a point, moved up or down where others stand already."""
         a, b = self.at(x, y)
-        self._parts.append(
-            f'<text class="label" x="{a + dx}" y="{b + dy}" text-anchor="{anchor}">'
-            f"{escape(text)}</text>"
-        )
+        wide = 6.6 * len(text)
+        for dy in (4.0, 18.0, -10.0, 32.0, -24.0, 46.0):
+            taken = [
+                (left, right)
+                for left, right, height in self._labels
+                if abs(height - b - dy) < 13 and left < a + 8 + wide and a + 8 < right
+            ]
+            if not taken:
+                break
+        self._labels.append((a + 8, a + 8 + wide, b + dy))
+        self._parts.append(f'<text class="label" x="{a + 8}" y="{b + dy}">{escape(text)}</text>')
 
     def svg(self) -> str:
         """The picture, with its axes."""

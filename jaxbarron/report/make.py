@@ -196,7 +196,7 @@ def report_on(
     begin = time.perf_counter()
     parts, model = _Parts(progress), asked.model
     groups = check_groups(asked.groups, len(model.inputs))
-    way = asked_way(asked.planned, asked.words)
+    way = asked_way(asked.planned)
     sites = find_activations(model.apply, model.parameters, model.batch)
     parts.told("validation")
     first = asked.outputs

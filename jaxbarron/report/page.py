@@ -34,16 +34,16 @@ def report_page(report: SwitchReport) -> str:
         folded=[(site, Markup(pictures.density(site))) for site in sites[_PICTURED:]],
         curves=_curves(report),
         pareto=_pareto(report),
-        tuned=[c for c in report.candidates if c.finetuning is not None],
         tools=_tools(report),
         style=Markup((resources.files("jaxbarron.report") / "page.css").read_text("utf-8")),
     )
 
 
-def _curves(report: SwitchReport) -> Markup | None:
+def _curves(report: SwitchReport) -> list[Markup]:
     if report.training is None or not any(c.finetuning for c in report.candidates):
-        return None
-    return Markup(pictures.curves(report.candidates, report.training))
+        return []
+    there = report.candidates, report.training
+    return [Markup(pictures.losses(*there)), Markup(pictures.curves(*there))]
 
 
 def _pareto(report: SwitchReport) -> Markup | None:

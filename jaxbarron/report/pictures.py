@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from jaxbarron.report.chart import Axis, Chart
 from jaxbarron.report.data import Candidate, SiteReport, SwitchReport, Training
 
-__all__ = ["by_layer", "curves", "density", "pareto", "series"]
+__all__ = ["by_layer", "curves", "density", "losses", "pareto", "series"]
 
 
 def series(k: int) -> str:
@@ -49,37 +49,68 @@ def by_layer(sites: Sequence[SiteReport]) -> str:
     axis = Axis(low / 2, high * 3, "change (log scale)", "log")
     across = Axis(0.5, len(sites) + 0.5, "site, in the order of the model", whole=True)
     chart = Chart("Change by layer", across, axis, height=280)
-    for name, column in (("certified", 0), ("observed", 1), ("carried", 2)):
+    # certified last, as rings: at many sites the error on the data reaches it
+    for name, column in (("carried", 2), ("observed", 1), ("certified", 0)):
         points = [(k + 1, row[column]) for k, row in enumerate(rows)]
         shown = [(k, x) for k, x in points if x is not None and 0 < x < math.inf]
         if len(shown) > 1:
             chart.line([k for k, _ in shown], [x for _, x in shown], name)
         for k, x in shown:
-            chart.dot(k, x, name, f"{sites[k - 1].path}: {name} {x:.3g}")
+            words = f"{sites[k - 1].path}: {name} {x:.3g}"
+            chart.dot(k, x, name, words, filled=name != "certified")
+    return chart.svg()
+
+
+def losses(candidates: Sequence[Candidate], training: Training) -> str:
+    """The held-out loss of each run, and that of the sham switch."""
+    runs = [(k, c.finetuning) for k, c in enumerate(candidates) if c.finetuning is not None]
+    sham = runs[0][1].sham
+    values = [x for _, run in runs for x in run.loss] + list(sham)
+    axis = _axis(values, f"held-out {training.loss}")
+    steps = Axis(0, training.steps, "steps of the optimiser")
+    chart = Chart("Held-out loss during fine-tuning", steps, axis)
+    for k, run in runs:
+        chart.line(run.steps, run.loss, series(k))
+    chart.line(runs[0][1].steps, sham, "sham")
     return chart.svg()
 
 
 def curves(candidates: Sequence[Candidate], training: Training) -> str:
-    """The excess of the held-out loss over the sham's, run by run, with the tolerance."""
+    """The excess of the held-out loss over the sham's, run by run, with the tolerance.
+
+    Where the excess spans decades it is drawn in a log scale, cut off below the tolerance.
+    """
     runs = [(k, c.finetuning) for k, c in enumerate(candidates) if c.finetuning is not None]
-    ends = [x for _, run in runs for x in run.excess]
-    ends += [x for _, run in runs for pair in run.excess_spread[1:] for x in pair]
-    low = min([0.0, *ends])
-    high = max([training.tolerance, *ends])
-    room = 0.08 * (high - low)
+    most = max(x for _, run in runs for x in run.excess)
+    words = f"{training.loss} above the sham's"
+    if most > 20 * training.tolerance:
+        axis = Axis(training.tolerance / 10, 2 * most, f"{words} (log)", "log")
+    else:
+        ends = [x for _, run in runs for pair in run.excess_spread for x in pair]
+        low, high = min([0.0, *ends]), max([training.tolerance, *ends])
+        axis = Axis(low - 0.08 * (high - low), high + 0.08 * (high - low), words)
     chart = Chart(
         "Held-out loss over the sham's, during fine-tuning",
         Axis(0, training.steps, "steps of the optimiser"),
-        Axis(low - room, high + room, f"{training.loss} - the sham's"),
+        axis,
     )
     for k, run in runs:
         chart.band(run.steps, [a for a, _ in run.excess_spread], [b for _, b in run.excess_spread],
                    series(k))  # fmt: skip
-    chart.level(0.0, "zero", "the sham switch")
+    if axis.scale == "linear":
+        chart.level(0.0, "zero", "the sham switch")
     chart.level(training.tolerance, "bound", "tolerance")
     for k, run in runs:
         chart.line(run.steps, run.excess, series(k))
     return chart.svg()
+
+
+def _axis(values: Sequence[float], label: str) -> Axis:
+    low, high = min(values), max(values)
+    if low > 0 and high > 20 * low:
+        return Axis(low / 1.5, high * 1.5, f"{label} (log)", "log")
+    room = 0.08 * (high - low) or 0.1 * abs(high) or 0.1
+    return Axis(low - room, high + room, label)
 
 
 def pareto(report: SwitchReport) -> str:

@@ -165,7 +165,7 @@ def cost_in_words(run: FineTuning | None) -> tuple[str, str, str, str]:
         return "not measured", "-", "-", "-"
     back = run.back
     if back.kind == "at once":
-        return "none: within the tolerance untrained", "0", "0", "0 s"
+        return "no step", "0", "0", "0 s"
 
     def ends(found: Interval | None, write: Callable[[float], str]) -> str:
         return "-" if found is None else f"{write(found.lower)} to {write(found.upper)}"

@@ -41,7 +41,7 @@ def test_every_kind_of_model_in_three_lines(name, monkeypatch):
     assert report.training.trained == 2 * 32 + 32 * 3 + 32 + (0 if name == "plain" else 3)
     kinds = [(c.name, c.kind) for c in report.candidates]
     assert kinds == [
-        ("as asked (tol 0.01)", "kernel switch"),
+        ("as asked", "kernel switch"),
         ("one for one", "plain replacement"),
         ("one scaled particle", "plain replacement"),
     ]

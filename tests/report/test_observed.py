@@ -145,7 +145,7 @@ def test_the_single_particle_is_the_best_of_its_kind():
 
 def test_candidates_are_named_sorted_and_not_repeated(model):
     planned = relu_switch(model, particles=4)
-    asked = asked_way(planned, "4 particles")
+    asked = asked_way(planned)
     found = observer(model, planned, 8).observe(planned)
     ways, missing = other_ways(model, {"gelu": "relu"}, None, asked, (8, 4, 1), found)
     assert [way.name for way in ways] == ["one for one", "one scaled particle", "K = 8"]

@@ -92,7 +92,8 @@ def test_the_page_answers_all_three(report):
     assert "K = 1" in read.inside("unavailable")
     labels = [v for tag, name, v in read.attributes if (tag, name) == ("svg", "aria-label")]
     assert [label.split(",")[0].split(":")[0] for label in labels] == [
-        "Change by layer", report.kept.sites[0].path, "Held-out loss over the sham's",
+        "Change by layer", report.kept.sites[0].path, "Held-out loss during fine-tuning",
+        "Held-out loss over the sham's",
         "Latency against change",
     ]  # fmt: skip
 
@@ -178,7 +179,7 @@ def test_a_browser_shows_it_without_a_word(browse, report):
     read, messages = browse(report_page(hostile(report)))
     assert messages == []
     assert HOSTILE in read.inside("failures")
-    assert sum(tag == "svg" for tag, name, _ in read.attributes if name == "viewbox") == 11
+    assert sum(tag == "svg" for tag, name, _ in read.attributes if name == "viewbox") == 12
     # what the page's own policy refuses would be seen
     planted = report_page(report).replace("</body>", "<script>document.title = 1</script></body>")
     _, messages = browse(planted)
