@@ -11,15 +11,7 @@ import numpy as np
 
 from jaxbarron.errors import ShapeError
 from jaxbarron.report.attack import ascend
-from jaxbarron.report.data import (
-    Certified,
-    Equivalence,
-    Group,
-    Kept,
-    Range,
-    SiteReport,
-    WorstInput,
-)
+from jaxbarron.report.kept import Certified, Equivalence, Group, Kept, Range, SiteReport, WorstInput
 from jaxbarron.report.options import ReportOptions
 from jaxbarron.report.statistics import (
     Interval,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxbarron.domains import Box
-from jaxbarron.report.data import Certified
+from jaxbarron.report.kept import Certified
 from jaxbarron.report.subject import OwnModel
 from jaxbarron.switching import end_to_end_bound
 

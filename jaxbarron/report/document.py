@@ -19,7 +19,7 @@ def report_document(report: SwitchReport) -> dict[str, Any]:
     Infinities and NaN become None, which JSON writes as null.
 
     Example:
-        >>> from jaxbarron.report.data import Range
+        >>> from jaxbarron.report.kept import Range
         >>> _plain(Range((0.0, 1.0), (0.0, math.inf)))
         {'before': [0.0, 1.0], 'after': [0.0, None]}
     """

@@ -11,7 +11,8 @@ import jinja2
 from markupsafe import Markup
 
 from jaxbarron.report import pictures, words
-from jaxbarron.report.data import Range, SwitchReport
+from jaxbarron.report.data import SwitchReport
+from jaxbarron.report.kept import Range
 
 __all__ = ["report_page"]
 

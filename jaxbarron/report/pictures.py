@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from jaxbarron.report.chart import Axis, Chart
-from jaxbarron.report.data import Candidate, SiteReport, SwitchReport, Training
+from jaxbarron.report.data import Candidate, SwitchReport, Training
+from jaxbarron.report.kept import SiteReport
 
 __all__ = ["by_layer", "curves", "density", "losses", "pareto", "series"]
 

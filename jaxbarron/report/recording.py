@@ -14,7 +14,7 @@ from jaxbarron.activations import Activation
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.plots import knots_of
 from jaxbarron.programs import evaluate_program
-from jaxbarron.report.data import Density, Range, SiteReport
+from jaxbarron.report.kept import Density, Range, SiteReport
 from jaxbarron.switching import Replacement
 from jaxbarron.switching.rewrite import rewrite
 from jaxbarron.switching.rules import Demand, function_of, read_rules

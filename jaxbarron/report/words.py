@@ -5,15 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from jaxbarron.report.data import (
-    Candidate,
-    Certified,
-    FineTuning,
-    Group,
-    Kept,
-    SiteReport,
-    Worth,
-)
+from jaxbarron.report.data import Candidate, FineTuning, Worth
+from jaxbarron.report.kept import Certified, Group, Kept, SiteReport
 from jaxbarron.report.statistics import Interval
 from jaxbarron.report.verdict import steps_in_words
 
