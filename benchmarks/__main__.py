@@ -1,18 +1,23 @@
-"""``python -m benchmarks [--quick] [--only cost|kernels|constants] [--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only cost|kernels|constants|finetune]
+[--json FILE]``."""
 
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.constants import ConstantFigure, constant_figures, table_seconds
 from benchmarks.cost import Cost, costs
+from benchmarks.finetune import FineTuneFigure, finetune_figures
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.machine import machine
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
+_PARTS = ("cost", "kernels", "constants", "finetune")
+_FINETUNE = ("case", "seen", "estimate", "interval", "measured", "holds")
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
@@ -21,7 +26,7 @@ _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy err
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a test of the code")
-    parser.add_argument("--only", choices=("cost", "kernels", "constants"), help="one of the parts")
+    parser.add_argument("--only", choices=_PARTS, help="one of the parts")
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
     return parser.parse_args()
 
@@ -69,6 +74,17 @@ def main() -> None:
         out.print(f"the whole table, {entries} entries: {seconds:.2f} s")
         document["constants"] = [asdict(constant) for constant in found]
         document["constants_table"] = {"entries": entries, "seconds": seconds}
+    if chosen.only in (None, "finetune"):
+        rows = table(*_FINETUNE, right=("seen", "estimate", "measured"))
+        with working("fine-tuning's cost, estimated and measured") as advance:
+            tuned = finetune_figures(chosen.quick, advance)
+        for figure in tuned:
+            rows.add_row(*_finetune_cells(figure))
+        held = sum(figure.holds for figure in tuned)
+        out.print("\nsteps until back within the tolerance: from a short run, and measured")
+        out.print(rows)
+        out.print(f"the interval holds the measured cost in {held} of {len(tuned)} cases")
+        document["finetune"] = [asdict(figure) for figure in tuned]
     if chosen.json is not None:
         write_json(document, chosen.json)
 
@@ -107,6 +123,19 @@ def _kernel_cells(figure: KernelFigure) -> tuple[str, ...]:
         f"{figure.ratio:.3f}",
         f"{figure.scipy_error:.4g}",
         f"{figure.scipy_ratio:.3f}",
+    )
+
+
+def _finetune_cells(figure: FineTuneFigure) -> tuple[str, ...]:
+    upper = f"{figure.upper:,.0f}" if math.isfinite(figure.upper) else "no upper end"
+    known = math.isfinite(figure.measured)
+    return (
+        figure.case,
+        f"{figure.short_steps:,}",
+        f"{figure.estimate:,.0f}",
+        f"{figure.lower:,.0f} to {upper}",
+        f"{figure.measured:,.0f}" if known else f"> {figure.long_steps:,}",
+        "yes" if figure.holds else "no",
     )
 
 

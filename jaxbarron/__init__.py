@@ -61,6 +61,7 @@ from jaxbarron.measures import (
     unit_kernel,
 )
 from jaxbarron.norms import compact, merge, norm, prune, weight_values
+from jaxbarron.report import FineTune, ReportOptions, SwitchReport, Thresholds, switch_report
 from jaxbarron.switching import (
     Replacement,
     Site,
@@ -84,6 +85,7 @@ __all__ = [
     "Embedding",
     "EmbeddingCertificate",
     "ErrorBound",
+    "FineTune",
     "Growth",
     "JaxbarronError",
     "Kink",
@@ -91,7 +93,10 @@ __all__ = [
     "NonEmbeddingCertificate",
     "ParticleMeasure",
     "Replacement",
+    "ReportOptions",
     "Site",
+    "SwitchReport",
+    "Thresholds",
     "Verification",
     "Witness",
     "activation",
@@ -133,6 +138,7 @@ __all__ = [
     "spline_kernel",
     "spline_limit",
     "switch",
+    "switch_report",
     "taylor_constant",
     "taylor_kernel",
     "unit_kernel",

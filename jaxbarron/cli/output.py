@@ -30,6 +30,7 @@ __all__ = [
     "size_of",
     "table",
     "working",
+    "working_on",
     "write_json",
 ]
 
@@ -70,6 +71,23 @@ def working(what: str) -> Generator[Callable[[int, int], None]]:
 
         def advance(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
+
+        yield advance
+
+
+@contextlib.contextmanager
+def working_on() -> Generator[Callable[[str, int, int], None]]:
+    """One progress bar for a work of several parts.
+
+    Yields a function of (part, done, total); a total of 0 only shows that work goes on.
+    """
+    target = console(stderr=True)
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=target, transient=True, disable=not target.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def advance(part: str, done: int, total: int) -> None:
+            bar.update(task, description=part, completed=done, total=total or None)
 
         yield advance
 

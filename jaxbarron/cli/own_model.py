@@ -2,84 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.extend.core as jex
-import jax.numpy as jnp
 import numpy as np
 
-from jaxbarron.errors import JaxbarronError, NonFiniteError, TraceError, UsageError
-from jaxbarron.switching.metrics import METRICS, Metric, check_labels
-from jaxbarron.switching.validate import model_outputs
+from jaxbarron.errors import NonFiniteError, UsageError
+from jaxbarron.report.subject import OwnModel, model_of, users_code
+from jaxbarron.switching.metrics import METRICS, Metric
 
-__all__ = ["OwnModel", "load_data", "load_metric", "load_model", "users_code"]
-
-_RANDOM_BITS = frozenset(
-    {"random_bits", "random_gamma", "rng_uniform", "rng_bit_generator", "threefry2x32"}
-)
-_HOW_TO_TURN_OFF = (
-    "turn dropout and noise off in the factory: flax nnx model.eval(), flax linen "
-    "deterministic=True or train=False, equinox eqx.nn.inference_mode(model), haiku "
-    "is_training=False; draw other random numbers there once"
-)
-
-
-@dataclass(frozen=True, eq=False)
-class OwnModel:
-    """A model taken apart, on the data that it is validated with.
-
-    Attributes:
-        apply: ``apply(parameters, inputs)``: rows of inputs to rows of outputs.
-        parameters: the arrays among the user's parameters; what is no array stays in ``apply``.
-        inputs: shape (n, ...), of a dtype that JAX has.
-        labels: n labels or targets.
-        metric: the metric.
-        batch_size: how many rows ``apply`` takes at once.
-    """
-
-    apply: Callable[[Any, Any], Any]
-    parameters: Any
-    inputs: Any
-    labels: np.ndarray
-    metric: Metric
-    batch_size: int
-
-    @property
-    def batch(self) -> Any:
-        """The first rows, as many as ``apply`` takes at once."""
-        return self.inputs[: self.batch_size]
-
-
-@contextlib.contextmanager
-def users_code(what: str, expected: str, do: str) -> Generator[None]:
-    """Run code of the user's: what it prints goes to stderr, what it raises into one message."""
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except JaxbarronError:
-        raise
-    except (Exception, SystemExit) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        reason = f"{type(error).__name__}: {reason[:300]}" if reason else type(error).__name__
-        raise UsageError(f"given: {what} ({reason}); expected: {expected}; do: {do}") from error
-
+__all__ = ["load_data", "load_metric", "load_model", "load_object"]
 
 # ------------------------------------------------------------------ modules
 
 
-def _attribute(option: str, spec: str) -> Any:
-    """The object ``package.module:name``; modules are looked for in the current directory too."""
+def load_object(option: str, spec: str) -> Any:
+    """The callable ``package.module:name``; modules are looked for in the current directory too.
+
+    Raises:
+        UsageError: it is not found, cannot be imported, or is no function.
+    """
     dotted = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
     if not re.fullmatch(f"{dotted}:{dotted}", spec) or ".py:" in spec:
         raise UsageError(
@@ -141,7 +89,7 @@ def load_metric(spec: str, direction: str | None) -> Metric:
             f"given: {given} for {spec}; expected: higher or lower, whichever is better; do: e.g. "
             "--metric-direction higher"
         )
-    return Metric(spec, _attribute("--metric", spec), higher_is_better=direction == "higher")
+    return Metric(spec, load_object("--metric", spec), higher_is_better=direction == "higher")
 
 
 # ------------------------------------------------------------------ data
@@ -224,7 +172,7 @@ def load_model(
     """
     if batch_size < 1:
         raise UsageError(f"given: --batch-size {batch_size}; expected: at least 1; do: e.g. 256")
-    factory = _attribute("--model", spec)
+    factory = load_object("--model", spec)
     pair = "a function without arguments that returns (callable, parameters)"
     with users_code(f"--model {spec}, which fails", pair, "call it from Python to see the cause"):
         made = factory()
@@ -236,114 +184,5 @@ def load_model(
             f"given: --model {spec}, which returns {what}; expected: (callable, parameters) with "
             "callable(parameters, inputs) -> outputs; do: return e.g. (model.apply, variables)"
         )
-    apply, arrays = _taken_apart(*made)
-    with np.errstate(over="ignore"):
-        rows = jnp.asarray(inputs)
-    held = np.asarray(rows)
-    if not (np.isfinite(held) if held.dtype.kind == "f" else held == inputs).all():
-        raise NonFiniteError(
-            f"given: inputs from {inputs.min()} to {inputs.max()}; expected: numbers that JAX's "
-            f"{rows.dtype} holds; do: scale them, or set JAX_ENABLE_X64=1"
-        )
-    model = OwnModel(apply, arrays, rows, labels, metric, min(batch_size, len(inputs)))
-    _check_call(spec, model)
-    return model
-
-
-def _taken_apart(fn: Callable[..., Any], parameters: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """The function of the arrays among the parameters; numbers and objects may steer Python."""
-    leaves, tree = jax.tree.flatten(parameters)
-    places = [k for k, x in enumerate(leaves) if isinstance(x, jax.Array | np.ndarray | np.generic)]
-
-    def apply(arrays: list[Any], inputs: Any) -> Any:
-        whole = list(leaves)
-        for place, array in zip(places, arrays, strict=True):
-            whole[place] = array
-        return fn(jax.tree.unflatten(tree, whole), inputs)
-
-    return apply, [leaves[k] for k in places]
-
-
-def _check_call(spec: str, model: OwnModel) -> None:
-    where = f"inputs of shape {model.batch.shape} and dtype {model.batch.dtype}"
-    jaxpr = _traced(spec, model, where)
-    if _uses_random_bits(jaxpr.jaxpr):
-        raise UsageError(
-            f"given: --model {spec}, whose outputs depend on random numbers that it draws; "
-            f"expected: a function of parameters and inputs; do: {_HOW_TO_TURN_OFF}"
-        )
-    outputs = jaxpr.out_avals
-    if len(outputs) != 1 or outputs[0].shape[:1] != model.batch.shape[:1]:
-        shapes = ", ".join(str(a.shape) for a in outputs) or "no array"
-        raise UsageError(
-            f"given: --model {spec}, whose outputs on {where} are {shapes}; expected: one array "
-            "with a row for each input; do: pick one output in the factory, and map a function of "
-            "one example with jax.vmap"
-        )
-    check_labels(model.metric, (len(model.inputs), *outputs[0].shape[1:]), model.labels)
-    again: list[np.ndarray] = []
-    with users_code(
-        f"--model {spec}, which fails when it is run on {where}",
-        "callable(parameters, inputs) -> outputs",
-        "choose a smaller --batch-size if memory ran out; or call it from Python",
-    ):
-        for _ in range(2):  # traced anew each time: NumPy's random numbers are constants of a trace
-            run = jax.jit(lambda *args: model.apply(*args))
-            again.append(model_outputs(lambda x, run=run: run(model.parameters, x), model.batch))
-    # The same program twice; on a GPU its sums may come in another order.
-    slack = float(np.sqrt(float(jnp.finfo(jnp.float32).eps))) * np.abs(again[0]).max(initial=1e-30)
-    change = float(np.abs(again[0] - again[1]).max())
-    if change > slack:
-        raise UsageError(
-            f"given: --model {spec}, whose outputs differ by {change:.3g} between two calls on the "
-            "same inputs; expected: a function of parameters and inputs; do: "
-            f"{_HOW_TO_TURN_OFF}"
-        )
-
-
-def _traced(spec: str, model: OwnModel, where: str) -> Any:
-    what = f"--model {spec}, which fails on {where}"
-    expected = "callable(parameters, inputs) -> outputs, inputs with the examples first"
-    do = "save inputs as the model takes them; map a function of one example with jax.vmap"
-    try:
-        with users_code(what, expected, do):
-            return jax.make_jaxpr(model.apply)(model.parameters, model.batch)
-    except UsageError as refused:
-        try:
-            with contextlib.redirect_stdout(sys.stderr):
-                model.apply(model.parameters, model.batch)
-        except (Exception, SystemExit):
-            raise refused from None
-        cause = refused.__cause__
-        first = next(iter(str(cause).splitlines()), "")
-        raise TraceError(
-            f"given: --model {spec}, which runs on {where} but which JAX cannot trace "
-            f"({type(cause).__name__}: {first[:300]}); expected: a pure JAX function; do: if the "
-            "model changes itself when it is called, "
-            f"{_HOW_TO_TURN_OFF}, and put batch norm in inference mode"
-        ) from cause
-
-
-def _uses_random_bits(jaxpr: Any) -> bool:
-    """Whether an output depends on an equation that draws random bits.
-
-    In a body of another equation every output counts as used.
-    """
-    used = {var for var in jaxpr.outvars if not isinstance(var, jex.Literal)}
-    for eqn in reversed(jaxpr.eqns):
-        if not used.intersection(eqn.outvars):
-            continue
-        if eqn.primitive.name in _RANDOM_BITS:
-            return True
-        if any(_uses_random_bits(body) for value in eqn.params.values() for body in _bodies(value)):
-            return True
-        used.update(var for var in eqn.invars if not isinstance(var, jex.Literal))
-    return False
-
-
-def _bodies(value: Any) -> list[Any]:
-    if isinstance(value, tuple | list):
-        return [body for item in value for body in _bodies(item)]
-    if isinstance(value, jex.ClosedJaxpr):
-        return [value.jaxpr]
-    return [value] if isinstance(value, jex.Jaxpr) else []
+    apply, parameters = made
+    return model_of(f"--model {spec}", apply, parameters, inputs, labels, metric, batch_size)

@@ -5,49 +5,31 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import typer
 
 from jaxbarron.activations import Activation, activation
 from jaxbarron.cli.output import check_may_write, check_writable, working, write_json
-from jaxbarron.cli.own_model import OwnModel, load_data, load_metric, load_model, users_code
+from jaxbarron.cli.report import ReportWanted, made_report, show_reports
+from jaxbarron.cli.subjects import DEFAULT_BATCH, Subject, demo_subject, own_subject
 from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
-from jaxbarron.demo import digits, initial_model, train
 from jaxbarron.errors import ToleranceError, UsageError
+from jaxbarron.report.data import SwitchReport
+from jaxbarron.report.subject import OwnModel, users_code
 from jaxbarron.switching import Replacement, Site, find_activations, plan_switch, switch
-from jaxbarron.switching.metrics import ACCURACY, metric_value
+from jaxbarron.switching.metrics import metric_value
 from jaxbarron.switching.validate import compare_outputs, judge, model_outputs, paired_latency
 
 __all__ = ["switch_command"]
 
 _DEFAULT_TOL = 1e-3
-_DEFAULT_BATCH = 256
 _DEMO_SOURCE = "gelu"
-_DEMO_LATENCY_BATCH = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """What is switched: a model on its data, in words and in JSON.
-
-    ``trained`` is what is done to it after the kernels are planned, ``batch`` what the clock runs
-    on.
-    """
-
-    model: OwnModel
-    heading: str
-    fields: dict[str, Any]
-    batch: Any
-    examples: str = "examples"
-    trained: Callable[[], _Subject] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +75,7 @@ def switch_command(
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", help=f"With --model: examples a call [{_DEFAULT_BATCH}]."),
+        typer.Option("--batch-size", help=f"With --model: examples a call [{DEFAULT_BATCH}]."),
     ] = None,
     source: Annotated[
         list[str] | None,
@@ -124,7 +106,60 @@ def switch_command(
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="With --demo: seed of the training [0].")
+        int | None,
+        typer.Option("--seed", help="Of the demo's training, and of what --report draws [0]."),
+    ] = None,
+    report_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Folder for the full report (report.html, report.json): what is kept, what "
+            "fine-tuning costs, whether it is worth it.",
+        ),
+    ] = None,
+    train_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--train", help="With --model and --report: npz to fine-tune on [half of --data]."
+        ),
+    ] = None,
+    finetune_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--finetune-steps", help="With --report: steps of each short run; 0: none [200]."
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="With --report: of Adam [3e-4].")
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            "--loss",
+            help="With --report: your own package.module:function(outputs, labels) -> mean "
+            "[cross-entropy for classes, else mean square].",
+        ),
+    ] = None,
+    optimiser: Annotated[
+        str | None,
+        typer.Option(
+            "--optimiser",
+            help="With --report: package.module:function() -> optax optimiser [Adam].",
+        ),
+    ] = None,
+    radius: Annotated[
+        float | None,
+        typer.Option(
+            "--radius",
+            help="With --report: of the boxes around examples that are searched and certified "
+            "[1 % of the inputs' range].",
+        ),
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(
+            "--max-steps", help="With --report: the largest budget of fine-tuning [10000]."
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON; - is stdout.")
@@ -147,6 +182,7 @@ def switch_command(
       jaxbarron switch --demo digits --to relu,repu2,repu3 --json report.json
       jaxbarron switch --model package.module:factory --data val.npz --from gelu --to relu
       jaxbarron switch --model net:make --data val.npz --metric mse --from silu --to relu
+      jaxbarron switch --demo digits --to relu --report report
     """
     if demo is not None and model is None and demo != "digits":
         raise UsageError(
@@ -160,21 +196,37 @@ def switch_command(
             "relu', or --model package.module:factory --data val.npz for a model of your own"
         )
     own = {"--data": data, "--metric": metric, "--metric-direction": metric_direction,
-           "--batch-size": batch_size}  # fmt: skip
-    _refuse(*((own, "--model") if demo else ({"--seed": seed}, "--demo")))
+           "--batch-size": batch_size, "--train": train_file}  # fmt: skip
+    of_report = {"--train": train_file, "--finetune-steps": finetune_steps, "--loss": loss,
+                 "--learning-rate": learning_rate, "--optimiser": optimiser, "--radius": radius,
+                 "--max-steps": max_steps}  # fmt: skip
+    if demo:
+        _refuse(own, "--model")
+    if report_dir is None:
+        _refuse(of_report, "--report")
+        if model:
+            _refuse({"--seed": seed}, "--demo or --report")
     options = _Options(
         _names(source) or ((_DEMO_SOURCE,) if demo else ()), _targets(to), *_demand(tol, particles),
         _checked_loss(max_loss),
     )  # fmt: skip
     check_writable(json_file)
-    _check_folder(save_dir)
+    _check_folder("--save", save_dir)
+    _check_folder("--report", report_dir)
+    wanted = ReportWanted.read(
+        report_dir, seed, finetune_steps, learning_rate, loss, optimiser, radius, max_steps,
+        options.max_loss,
+    )  # fmt: skip
     with contextlib.redirect_stdout(sys.stderr):  # what a model of the user's prints is no report
         subject = (
-            _demo_subject(seed or 0)
+            demo_subject(seed or 0)
             if model is None
-            else _own_subject(model, data, metric or "accuracy", metric_direction, batch_size)
+            else own_subject(
+                model, data, metric or "accuracy", metric_direction, batch_size, train_file
+            )
         )
         subject, sites, outcomes = _run(subject, options)
+        reports = [] if wanted is None else [_report(subject, options, x, wanted) for x in outcomes]
     if save_dir is not None:
         save_outcomes(save_dir, outcomes)
     if json_file is not None:
@@ -183,6 +235,8 @@ def switch_command(
         write_json(switch_document(fields, sites, outcomes), json_file)
     if str(json_file) != "-":
         print_report(subject.heading, sites, outcomes, save_dir)
+    if wanted is not None:
+        show_reports(reports, wanted.folder, quiet=str(json_file) == "-")
     if any(outcome.verdict.outcome == "do not switch" for outcome in outcomes):
         raise typer.Exit(1)
 
@@ -227,76 +281,23 @@ def _checked_loss(max_loss: float | None) -> float | None:
     return max_loss
 
 
-def _check_folder(folder: Path | None) -> None:
+def _check_folder(option: str, folder: Path | None) -> None:
     """Nothing is made before there is something to put in it; that it can be made is seen now."""
     if folder is None:
         return
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UsageError(
-            f"given: --save {folder}, but {there} is no folder; expected: a folder, or a name for "
-            "one; do: choose another name"
+            f"given: {option} {folder}, but {there} is no folder; expected: a folder, or a name "
+            "for one; do: choose another name"
         )
-    check_may_write(there, f"--save {folder}")
-
-
-# ------------------------------------------------------------------ what is switched
-
-
-def _demo_subject(seed: int) -> _Subject:
-    if not 0 <= seed < 2**31:
-        raise UsageError(
-            f"given: --seed {seed}; expected: a whole number from 0 to {2**31 - 1}; do: e.g. 0"
-        )
-    images, start = digits(), initial_model(seed)
-    rows = jnp.asarray(images.x_validation)
-    labels = images.y_validation
-    model = OwnModel(start.apply, start.parameters, rows, labels, ACCURACY, len(labels))
-    fields = {"demo": "digits", "seed": seed, "training_examples": len(images.y)}
-    batch = jnp.asarray(np.resize(images.x_validation, (_DEMO_LATENCY_BATCH, images.x.shape[1])))
-    subject = _Subject(model, "", fields, batch, "images")
-
-    def trained() -> _Subject:
-        begin = time.perf_counter()
-        with working("training the classifier") as advance:
-            parameters = train(start, images, seed=seed, progress=advance).parameters
-        heading = (
-            f"digits: a flax classifier 64 -> 128 -> 128 -> 10 with GELU, trained on "
-            f"{len(images.y)} images in {time.perf_counter() - begin:.1f} s,\n"
-            f"validated on {len(labels)} others"
-        )
-        return replace(subject, model=replace(model, parameters=parameters), heading=heading)
-
-    return replace(subject, trained=trained)
-
-
-def _own_subject(
-    spec: str, file: Path | None, metric: str, direction: str | None, batch_size: int | None
-) -> _Subject:
-    if file is None:
-        raise UsageError(
-            f"given: --model {spec} without --data; expected: validation data in an npz file; do: "
-            "np.savez('val.npz', inputs=..., labels=...), then --data val.npz"
-        )
-    measured = load_metric(metric, direction)
-    inputs, labels = load_data(file, measured)
-    with working(f"the model of {spec}"):
-        size = _DEFAULT_BATCH if batch_size is None else batch_size
-        model = load_model(spec, inputs, labels, measured, size)
-    heading = f"{spec}, validated on {len(inputs)} examples of {file}"
-    fields = {
-        "model": spec,
-        "data": str(file),
-        "validation_examples": len(inputs),
-        "batch_size": model.batch_size,
-    }
-    return _Subject(model, heading, fields, model.batch)
+    check_may_write(there, f"{option} {folder}")
 
 
 # ------------------------------------------------------------------ the work
 
 
-def _run(subject: _Subject, options: _Options) -> tuple[_Subject, tuple[Site, ...], list[Outcome]]:
+def _run(subject: Subject, options: _Options) -> tuple[Subject, tuple[Site, ...], list[Outcome]]:
     model = subject.model
     sites = find_activations(model.apply, model.parameters, model.batch)
     if not options.sources:
@@ -345,7 +346,7 @@ def _outputs(model: OwnModel, fn: Callable[..., Any], what: str) -> np.ndarray:
 
 
 def _outcome(
-    subject: _Subject,
+    subject: Subject,
     options: _Options,
     target: Activation,
     planned: tuple[Replacement, ...],
@@ -368,3 +369,11 @@ def _outcome(
     return Outcome(
         target, planned, comparison, latency, len(subject.batch), subject.examples, verdict
     )
+
+
+def _report(
+    subject: Subject, options: _Options, outcome: Outcome, wanted: ReportWanted
+) -> SwitchReport:
+    rules = dict.fromkeys(options.sources, outcome.target)
+    demand = {"tol": options.tol, "particles": options.particles}
+    return made_report(subject, rules, demand, outcome.planned, wanted)
