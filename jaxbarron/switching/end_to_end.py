@@ -123,7 +123,7 @@ def _marked(scope: Scope, call: Call, free: int, kernels: Mapping[str, Replaced]
     sites = [Site(path, Pair(programs[path], kernels.get(path))) for path in paths]
     marks = {path: functools.partial(mark_site, index=k) for k, path in enumerate(paths)}
     closed = jax.make_jaxpr(rewrite(scope, marks, {}))(*call.arrays)
-    values = [None if k == free else np.asarray(x) for k, x in enumerate(call.arrays)]
+    values = [None if k == free else x for k, x in enumerate(call.arrays)]
     return network_of(closed, values, sites)
 
 

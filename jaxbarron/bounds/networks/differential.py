@@ -126,10 +126,12 @@ class Analysis:
 
     def value(self, node: int) -> Form:
         """The original network's values at a node."""
-        while self._done <= node:
-            self._values[self._done] = self._forward(self._done)
-            self._ranges[self._done] = self._range(self._done)
-            self._done += 1
+        # What is not finite becomes NaN, which no test below lets pass.
+        with np.errstate(invalid="ignore", over="ignore"):
+            while self._done <= node:
+                self._values[self._done] = self._forward(self._done)
+                self._ranges[self._done] = self._range(self._done)
+                self._done += 1
         form = self._values[node]
         assert form is not None
         return form
@@ -143,8 +145,9 @@ class Analysis:
             return Difference(zero, zero, np.zeros((len(self.network.sites), size)))
         parts: list[Difference] = []
         step = self._rows(node)
-        for start in range(0, size, step):
-            parts.append(self._backward(node, start, min(start + step, size)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, size, step):
+                parts.append(self._backward(node, start, min(start + step, size)))
         return Difference(
             np.concatenate([x.lower for x in parts]),
             np.concatenate([x.upper for x in parts]),

@@ -99,7 +99,7 @@ class Network:
     Attributes:
         nodes: each refers to earlier ones.
         outputs: for each output of the function its node and shape; None where an output is
-            beyond a primitive without a rule, or no array of reals.
+            beyond a primitive without a rule.
         sites: the activation sites; a site may stand at several nodes (a loop).
         ends_at: the first primitive without a rule that an output needs, with the reason; None if
             there is none.
