@@ -18,13 +18,16 @@ from jaxbarron.activations import (
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
     ConstantCertificate,
     EmbeddingCertificate,
     ErrorBound,
+    NetworkCertificate,
     NonEmbeddingCertificate,
+    Observed,
     Verification,
     constant_certificate,
     kernel_certificate,
@@ -65,10 +68,12 @@ from jaxbarron.switching import (
     Replacement,
     Site,
     end_to_end_bound,
+    end_to_end_certificate,
     find_activations,
     opaque_parts,
     plan_switch,
     switch,
+    verify_model,
 )
 
 __version__ = _metadata.version("jaxbarron")
@@ -78,6 +83,7 @@ __all__ = [
     "Ball",
     "Box",
     "Certificate",
+    "Classes",
     "Constant",
     "ConstantCertificate",
     "DifferenceBound",
@@ -88,7 +94,9 @@ __all__ = [
     "JaxbarronError",
     "Kink",
     "Line",
+    "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "Observed",
     "ParticleMeasure",
     "Replacement",
     "Site",
@@ -109,6 +117,7 @@ __all__ = [
     "embedding_constant",
     "embeddings",
     "end_to_end_bound",
+    "end_to_end_certificate",
     "evaluate",
     "find_activations",
     "find_witness",
@@ -138,5 +147,6 @@ __all__ = [
     "unit_kernel",
     "variation_constant",
     "verify",
+    "verify_model",
     "weight_values",
 ]

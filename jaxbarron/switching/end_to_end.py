@@ -33,7 +33,13 @@ from jaxbarron.switching.rules import (
 from jaxbarron.switching.sites import Scope, opaque_paths, scope_of, sites_of
 from jaxbarron.switching.tracing import Call, check_callable, split_call, trace
 
-__all__ = ["end_to_end_bound"]
+__all__ = [
+    "end_to_end_bound",
+    "exactly",
+    "network_of_function",
+    "network_with_rules",
+    "region_of",
+]
 
 
 def end_to_end_bound(
@@ -103,8 +109,21 @@ def network_with_rules(
     free = _place_of(call, args, argument)
     scope = scope_of(trace(fn, call), read.own)
     planned = plan_replacements(read, tuple(sites_of(scope)), tuple(opaque_paths(scope)))
-    kernels = {x.site.path: _exactly(x.kernel, x.target) for x in planned}
+    kernels = {x.site.path: exactly(x.kernel, x.target) for x in planned}
     return _marked(scope, call, free, kernels), planned
+
+
+def network_of_function(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    argument: int,
+    kernels: Mapping[str, Replaced],
+) -> Network:
+    """The graph of a function with these kernels at its sites, by their paths."""
+    check_callable(fn)
+    call = split_call(args, {})
+    free = _place_of(call, args, argument)
+    return _marked(scope_of(trace(fn, call), ()), call, free, kernels)
 
 
 def region_of(args: tuple[Any, ...], argument: int, box: Box | None, ball: Ball | None) -> Region:
@@ -142,7 +161,8 @@ def _has_arrays(x: Any) -> bool:
     return any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(x))
 
 
-def _exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:
+def exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:
+    """A kernel as the rational numbers that its floats are."""
     leaves = (kernel.weights, kernel.directions, kernel.offsets)
     particles = exact_particles(*(np.asarray(leaf, np.float64).ravel() for leaf in leaves))
     if target.homogeneity is not None:

@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.maps import LinearMap
+from jaxbarron.programs import Operation, Program, Register
 
 __all__ = [
     "Affine",
@@ -27,6 +28,7 @@ __all__ = [
     "Node",
     "Product",
     "Site",
+    "floor_of",
     "mark_site",
 ]
 
@@ -111,6 +113,17 @@ class Network:
     ends_at: str | None
 
 
+# Below, exp and its derivative are less than 1e-300, which every table allows for: the large
+# negative numbers that masks put in.
+_VANISHES = -800.0
+
+
+def floor_of(program: Program) -> float:
+    """Where a function and its derivative have vanished below: known of exp alone."""
+    simple = program == Program((Operation("exp", (Register(0),)),), Register(1))
+    return _VANISHES if simple else -math.inf
+
+
 _site = jex.Primitive("jaxbarron_site")
 
 
@@ -161,6 +174,7 @@ class Builder:
         cells, name = self._site_cells[site], self.sites[site].path
         return self.append(Elementwise(self.nodes[source].size, source, cells, site, name))
 
-    def elementwise(self, source: int, cells: Cells, name: str, floor: float = -math.inf) -> int:
+    def elementwise(self, source: int, cells: Cells, name: str) -> int:
         """A scalar function of a node."""
+        floor = floor_of(cells.pair.source)
         return self.append(Elementwise(self.nodes[source].size, source, cells, None, name, floor))

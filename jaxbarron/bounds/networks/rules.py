@@ -20,10 +20,6 @@ from jaxbarron.programs import ARITY, Operation, Program, Register
 
 __all__ = ["RULES", "fold", "with_relative"]
 
-# Below, exp and its derivative are less than 1e-300, which every table allows for: the large
-# negative numbers that masks put in.
-_VANISHES = -800.0
-
 Rule = Callable[[Reader, Any, list[Any]], list[Value]]
 
 # Real arithmetic knows no dtypes, devices, or orders of evaluation.
@@ -329,8 +325,7 @@ def _probe(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
 
 def _scalar_function(reader: Reader, x: Unknown, operation: Operation) -> list[Value]:
     cells = Cells(Pair(Program((operation,), Register(1))))
-    floor = _VANISHES if operation.name == "exp" else -math.inf
-    return [Unknown(reader.build.elementwise(x.node, cells, operation.name, floor), x.shape)]
+    return [Unknown(reader.build.elementwise(x.node, cells, operation.name), x.shape)]
 
 
 def _unary(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
