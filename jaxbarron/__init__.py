@@ -66,12 +66,14 @@ from jaxbarron.measures import (
 from jaxbarron.norms import compact, merge, norm, prune, weight_values
 from jaxbarron.switching import (
     Replacement,
+    SharedTolerance,
     Site,
     end_to_end_bound,
     end_to_end_certificate,
     find_activations,
     opaque_parts,
     plan_switch,
+    share_tolerance,
     switch,
     verify_model,
 )
@@ -99,6 +101,7 @@ __all__ = [
     "Observed",
     "ParticleMeasure",
     "Replacement",
+    "SharedTolerance",
     "Site",
     "Verification",
     "Witness",
@@ -136,6 +139,7 @@ __all__ = [
     "repu",
     "save",
     "scale",
+    "share_tolerance",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",

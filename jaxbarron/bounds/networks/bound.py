@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxbarron.bounds.networks.classes import Classes, classes_of
-from jaxbarron.bounds.networks.differential import Analysis, Unbounded
+from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
 from jaxbarron.bounds.networks.graph import Network
 from jaxbarron.bounds.networks.regions import Region, region_form
 
-__all__ = ["DifferenceBound", "network_difference"]
+__all__ = ["DifferenceBound", "network_difference", "propagated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,27 +61,17 @@ def network_difference(
         ShapeError: the region has not as many coordinates as the input has numbers.
     """
     analysis = Analysis(network, region_form(region, network.nodes[0].size), symbols)
-    ends_at = network.ends_at
+    differences, ends_at = _propagated(analysis)
+    shapes = [() if x is None else x[1] for x in network.outputs]
+    by_site = np.zeros(len(network.sites))
     lower: list[Any] = []
     upper: list[Any] = []
-    by_site = np.zeros(len(network.sites))
-    for output in network.outputs:
-        if output is None:
-            lower.append(np.array(-np.inf))
-            upper.append(np.array(np.inf))
-            continue
-        node, shape = output
-        try:
-            found = analysis.difference(node)
-        except Unbounded as reason:
-            ends_at = ends_at or str(reason)
-            lower.append(np.full(shape, -np.inf))
-            upper.append(np.full(shape, np.inf))
-            by_site[:] = np.inf
-            continue
-        lower.append(found.lower.reshape(shape))
-        upper.append(found.upper.reshape(shape))
-        by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
+    for found, shape in zip(differences, shapes, strict=True):
+        low, high = (-np.inf, np.inf) if found is None else (found.lower, found.upper)
+        lower.append(np.broadcast_to(low, int(np.prod(shape))).reshape(shape))
+        upper.append(np.broadcast_to(high, int(np.prod(shape))).reshape(shape))
+        if found is not None:
+            by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
     return DifferenceBound(
         tuple(lower),
         tuple(upper),
@@ -91,6 +81,26 @@ def network_difference(
               if site.pair.kernel is not None),
         _classes(analysis, network) if classes else None,
     )  # fmt: skip
+
+
+def propagated(network: Network, region: Region) -> tuple[list[Difference], str | None]:
+    """The differences of the outputs that have a bound, and why some other has none."""
+    analysis = Analysis(network, region_form(region, network.nodes[0].size))
+    differences, ends_at = _propagated(analysis)
+    return [x for x in differences if x is not None], ends_at
+
+
+def _propagated(analysis: Analysis) -> tuple[list[Difference | None], str | None]:
+    """For each output its difference, or None; and why, where one has none."""
+    ends_at = analysis.network.ends_at
+    found: list[Difference | None] = []
+    for output in analysis.network.outputs:
+        try:
+            found.append(None if output is None else analysis.difference(output[0]))
+        except Unbounded as reason:
+            ends_at = ends_at or str(reason)
+            found.append(None)
+    return found, ends_at
 
 
 def _classes(analysis: Analysis, network: Network) -> Classes | None:

@@ -8,8 +8,8 @@ stands at the sites.  Real arithmetic: conversions between floating dtypes are t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.extend.core as jex
@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.maps import LinearMap
+from jaxbarron.bounds.replacements import Replacement
 from jaxbarron.programs import Operation, Program, Register
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Site",
     "floor_of",
     "mark_site",
+    "with_kernels",
 ]
 
 
@@ -141,6 +143,21 @@ def _same_array(z: Any, *, index: int) -> Any:
 def is_site(eqn: Any) -> bool:
     """Whether an equation of a jaxpr is a marked site."""
     return eqn.primitive is _site
+
+
+def with_kernels(network: Network, kernels: Mapping[str, Replacement | None]) -> Network:
+    """The same network with other replacements at its sites, by their paths."""
+    sites = [
+        Site(site.path, Pair(site.pair.source, kernels.get(site.path))) for site in network.sites
+    ]
+    cells = [Cells(site.pair) for site in sites]
+    nodes = tuple(
+        replace(node, cells=cells[node.site])
+        if isinstance(node, Elementwise) and node.site is not None
+        else node
+        for node in network.nodes
+    )
+    return replace(network, nodes=nodes, sites=tuple(sites))
 
 
 class Builder:
