@@ -13,7 +13,7 @@ from jaxbarron.errors import UsageError
 from jaxbarron.kernels.spline_space import Array
 from jaxbarron.programs import evaluate_program
 
-__all__ = ["knot_mass", "line_values", "spline_limit"]
+__all__ = ["derivative_values", "knot_mass", "line_values", "spline_limit"]
 
 # Half the range of the monic Bernoulli monospline of degree s + 1, over (s + 1)!: the least error
 # of degree-s splines on a uniform grid of spacing 1 for a function with sigma^(s+1) = 1.
@@ -69,7 +69,9 @@ def knot_mass(
     low, high = (math.asinh(min(max(x, -_FARTHEST), _FARTHEST)) for x in (lower, upper))
     v = np.linspace(low, high, _SAMPLES)
     points = np.clip(np.sinh(v), lower, upper)
-    derivative = np.abs(np.nan_to_num(_derivative(sigma, s + 1, points), posinf=0.0, neginf=0.0))
+    derivative = np.abs(
+        np.nan_to_num(derivative_values(sigma, s + 1, points), posinf=0.0, neginf=0.0)
+    )
     value = evaluate_program(sigma.program, points)
     line = line_values(points, *lines)
     gone = np.isnan(value) | (np.abs(value - line) <= 2.0**-50 * np.abs(line))
@@ -79,7 +81,8 @@ def knot_mass(
     return points, np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def _derivative(sigma: Activation, order: int, points: Array) -> Array:
+def derivative_values(sigma: Activation, order: int, points: Array) -> Array:
+    """A derivative at points, in doubles."""
     # The caller may be tracing: what is computed here is a constant of the trace.
     with jax.ensure_compile_time_eval(), jax.enable_x64(True):
         fn = sigma.derivative(order).fn
