@@ -34,7 +34,7 @@ class TransformerFigure:
 
     form: str
     sites: int
-    largest_error: float
+    largest_error: float | None
     find_seconds: float
     seconds: float
     least_cosine: float
@@ -99,7 +99,7 @@ def transformer_figures(
     figures: list[TransformerFigure] = []
     for name, demand in forms:
         start = time.perf_counter()
-        sites, found, error = 0, 0.0, float("nan")
+        sites, found, error = 0, 0.0, None
         if demand is None:
             new: Callable[..., Any] = lambda p, t: encoder(p, t, _table)  # noqa: E731
         else:
