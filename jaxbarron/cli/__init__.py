@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | constant | atlas | verify | activations``."""
+"""The command line: ``jaxbarron switch | bound | kernel | constant | atlas | verify | ...``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jaxbarron.cli.atlas import atlas_command
+from jaxbarron.cli.bound import bound_command
 from jaxbarron.cli.constant import constant_command
 from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("switch")(switch_command)
+app.command("bound")(bound_command)
 app.command("kernel")(kernel_command)
 app.command("constant")(constant_command)
 app.command("atlas")(atlas_command)
