@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.graph import Builder, Constant, Network, Node, Product, Site, is_site
 from jaxbarron.bounds.networks.maps import scaling, selection
-from jaxbarron.programs import INLINED_CALLS
+from jaxbarron.programs import INLINED_CALLS, scan_split
 
 __all__ = ["Known", "Missing", "NoRule", "Reader", "Unknown", "Value", "network_of"]
 
@@ -237,7 +237,7 @@ class Reader:
 def _scan(reader: Reader, eqn: Any, operands: list[Value]) -> list[Value]:
     params = eqn.params
     body, length = params["jaxpr"], params["length"]
-    n_consts, n_carry = params["num_consts"], params["num_carry"]
+    n_consts, n_carry, _ = scan_split(eqn)
     if length > _MOST_STEPS:
         raise NoRule(f"scan: more than {_MOST_STEPS} steps")
     consts, carry = operands[:n_consts], operands[n_consts : n_consts + n_carry]
