@@ -1,5 +1,4 @@
-"""``python -m benchmarks [--quick] [--only cost|kernels|constants|finetune]
-[--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only PART] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -14,13 +13,20 @@ from benchmarks.cost import Cost, costs
 from benchmarks.finetune import FineTuneFigure, finetune_figures
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.machine import machine
+from benchmarks.networks import ComparedFigure, compared_figures
+from benchmarks.peers import missing
+from benchmarks.transformer import TransformerFigure, transformer_figures
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
-_PARTS = ("cost", "kernels", "constants", "finetune")
+_PARTS = ("cost", "kernels", "constants", "finetune", "networks", "transformer")
 _FINETUNE = ("case", "seen", "estimate", "interval", "measured", "holds")
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
+
+
+_NETWORK = ("network", "K", "attack", "bound", "ratio", "s", "|W|", "intervals", "CROWN", "its s")
+_TRANSFORMER = ("form", "sites", "certified", "find s", "all s", "least cosine", "mean cosine")
 
 
 def _arguments() -> argparse.Namespace:
@@ -85,8 +91,59 @@ def main() -> None:
         out.print(rows)
         out.print(f"the interval holds the measured cost in {held} of {len(tuned)} cases")
         document["finetune"] = [asdict(figure) for figure in tuned]
+    if chosen.only in (None, "networks"):
+        rows = table(*_NETWORK, right=_NETWORK[1:])
+        with working("changes of networks") as advance:
+            compared = compared_figures(chosen.quick, advance)
+        for network in compared:
+            rows.add_row(*_network_cells(network))
+        out.print(
+            "\nlargest change of an output on a box: seen, proved, and what peers cannot rule out"
+        )
+        out.print(rows)
+        absent = [reason for name in ("immrax", "auto_LiRPA") if (reason := missing(name))]
+        for reason in absent:
+            out.print(f"not run beside it: {reason}")
+        document["networks"] = [asdict(network) for network in compared]
+        document["networks_absent"] = absent
+    if chosen.only in (None, "transformer"):
+        rows = table(*_TRANSFORMER, right=_TRANSFORMER[1:])
+        with working("a transformer encoder") as advance:
+            encoders = transformer_figures(chosen.quick, advance)
+        for encoder in encoders:
+            rows.add_row(*_transformer_cells(encoder))
+        out.print(
+            f"\na GELU transformer encoder of {encoders[0].parameters:,} parameters into ReLU"
+        )
+        out.print(rows)
+        document["transformer"] = [asdict(encoder) for encoder in encoders]
     if chosen.json is not None:
         write_json(document, chosen.json)
+
+
+def _network_cells(figure: ComparedFigure) -> tuple[str, ...]:
+    peers = (figure.products, figure.intervals, figure.crown, figure.crown_seconds)
+    return (
+        figure.name,
+        str(figure.particles),
+        f"{figure.attack:.3g}",
+        f"{figure.bound:.3g}",
+        f"{figure.bound / figure.attack:.2f}",
+        f"{figure.seconds:.1f}",
+        *("-" if x is None else f"{x:.3g}" for x in peers),
+    )
+
+
+def _transformer_cells(figure: TransformerFigure) -> tuple[str, ...]:
+    return (
+        figure.form,
+        str(figure.sites),
+        "-" if figure.largest_error is None else f"{figure.largest_error:.3g}",
+        f"{figure.find_seconds:.2f}",
+        f"{figure.seconds:.2f}",
+        f"{figure.least_cosine:.7f}",
+        f"{figure.mean_cosine:.7f}",
+    )
 
 
 def _cost_cells(cost: Cost) -> tuple[str, ...]:

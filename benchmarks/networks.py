@@ -4,6 +4,7 @@
 perceptrons, each attacked from random points by projected gradient ascent in double precision.  A
 violation ends the run with status 1.  Beside each bound stand interval arithmetic on both networks
 apart (what natural interval extension gives) and the certified errors times the products of |W|.
+``python -m benchmarks --only networks`` runs immrax and auto_LiRPA where they are installed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from benchmarks import peers
 from jaxbarron.certify import certified_kernel
 from jaxbarron.domains import Box
 from jaxbarron.switching import switch
 from jaxbarron.switching.end_to_end import end_to_end_bound
 
-__all__ = ["NetworkFigure", "attacked", "network_figure"]
+__all__ = ["ComparedFigure", "NetworkFigure", "attacked", "compared_figures", "network_figure"]
 
 _ACTIVATIONS: dict[str, tuple[Callable[[Any], Any], float]] = {
     # the function, and an upper bound of its Lipschitz constant
@@ -131,6 +134,145 @@ def _intervals(
         if k + 1 < len(layers):
             centre, half = np.asarray(act(centre)), lipschitz * half + error
     return float(2 * half.max())
+
+
+@dataclass(frozen=True)
+class ComparedFigure:
+    """One network beside other bound propagators; None where one is not installed, or refuses."""
+
+    name: str
+    particles: int
+    attack: float
+    bound: float
+    seconds: float
+    products: float | None
+    intervals: float | None
+    crown: float | None
+    crown_seconds: float | None
+
+
+def compared_figures(
+    quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[ComparedFigure]:
+    """Networks on boxes, each bound beside its peers'; ``progress`` is given (done, wanted)."""
+    cases: list[tuple[str, tuple[int, ...], int, float]] = [("tanh", (8, 64, 64, 1), 17, 0.1)]
+    if quick:
+        cases = [("tanh", (4, 8, 1), 8, 0.1)]
+    else:
+        cases += [("tanh", (8, 64, 64, 1), 33, 0.1), ("tanh", (64, 128, 128, 1), 17, 0.05)]
+    figures: list[ComparedFigure] = []
+    for source, sizes, particles, radius in cases:
+        figures.append(_compared(source, sizes, particles, radius))
+        progress(len(figures), len(cases) + (not quick))
+    if not quick:
+        figures.append(digits_figure())
+        progress(len(figures), len(figures))
+    return figures
+
+
+def _compared(source: str, sizes: tuple[int, ...], particles: int, radius: float) -> ComparedFigure:
+    act, lipschitz = _ACTIVATIONS[source]
+    rng = np.random.default_rng(0)
+    layers = [
+        (rng.normal(size=(a, b)) / np.sqrt(a), 0.1 * rng.normal(size=b))
+        for a, b in itertools.pairwise(sizes)
+    ]
+    x = rng.normal(size=sizes[0])
+    kernel, certificate = certified_kernel(source, "relu", particles=particles)
+    leaves = zip(*(np.ravel(v) for v in (kernel.weights, kernel.directions, kernel.offsets)),
+                 strict=True)  # fmt: skip
+    parts = [(float(c), float(a), float(b)) for c, a, b in leaves]
+
+    def network(x: Any, act: Callable[[Any], Any]) -> Any:
+        for weights, bias in layers[:-1]:
+            x = act(x @ weights + bias)
+        return x @ layers[-1][0] + layers[-1][1]
+
+    def old(x: Any) -> Any:
+        return network(x, act)
+
+    def new(x: Any) -> Any:
+        return network(x, lambda z: sum(c * jnp.maximum(a * z + b, 0.0) for c, a, b in parts))
+
+    box = Box(x - radius, x + radius)
+    with jax.enable_x64(True):
+        start = time.perf_counter()
+        bound = end_to_end_bound(old, {source: "relu"}, x, box=box, particles=particles)
+        seconds = time.perf_counter() - start
+        low, high = attacked(lambda x: new(x) - old(x), box, 200, 0)
+        natural = peers.intervals(lambda x: new(x) - old(x), box)
+    joint = peers.crown(layers, source, kernel, box)
+    return ComparedFigure(
+        f"{source} {'-'.join(map(str, sizes))}, radius {radius:g}",
+        particles,
+        float(max(-low.min(), high.max())),
+        bound.largest,
+        seconds,
+        _products(layers, lipschitz, certificate.upper),
+        natural.bound if natural else None,
+        joint.bound if joint else None,
+        joint.seconds if joint else None,
+    )
+
+
+def digits_figure(steps: int = 200, radius: float = 0.02, particles: int = 16) -> ComparedFigure:
+    """A small convolutional network on scikit-learn's digits, around one image."""
+    apply, image = _digits_model(steps)
+    box = Box(image.ravel() - radius, image.ravel() + radius)
+    rules: dict[Any, Any] = {"gelu": "relu"}
+    with jax.enable_x64(True):
+        start = time.perf_counter()
+        bound = end_to_end_bound(apply, rules, image, box=box, particles=particles)
+        seconds = time.perf_counter() - start
+        new = switch(apply, rules, particles=particles)
+        shape = image.shape
+        low, high = attacked(
+            lambda x: (new(x.reshape(shape)) - apply(x.reshape(shape)))[0], box, 100, 0
+        )
+    return ComparedFigure(
+        f"digits, two convolutions, radius {radius:g}", particles,
+        float(max(-low.min(), high.max())), bound.largest, seconds, None, None, None, None,
+    )  # fmt: skip
+
+
+def _digits_model(steps: int) -> tuple[Callable[[Any], Any], Any]:
+    """Two convolutions of 8 and 16 channels, mean pooling, a dense layer; trained a little."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = jnp.asarray(data.images[..., None] / 16.0, jnp.float32)
+    labels = jnp.asarray(data.target)
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 1, 8), (3, 3, 8, 16), (64, 10)]
+    params = [
+        jnp.asarray(rng.normal(size=s) / np.sqrt(np.prod(s[:-1])), jnp.float32) for s in shapes
+    ]
+
+    def forward(params: Any, x: Any) -> Any:
+        for weights in params[:2]:
+            numbers = ("NHWC", "HWIO", "NHWC")
+            x = jax.lax.conv_general_dilated(x, weights, (1, 1), "SAME", dimension_numbers=numbers)
+            x = jax.nn.gelu(x, approximate=False)
+            x = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID") / 4
+        return x.reshape(len(x), -1) @ params[2]
+
+    def loss(params: Any) -> Any:
+        return optax.softmax_cross_entropy_with_integer_labels(
+            forward(params, images[:512]), labels[:512]
+        ).mean()
+
+    optimizer = optax.adam(3e-3)
+    state = optimizer.init(params)
+
+    @jax.jit
+    def step(params: Any, state: Any) -> Any:
+        updates, state = optimizer.update(jax.grad(loss)(params), state)
+        return optax.apply_updates(params, updates), state
+
+    for _ in range(steps):
+        params, state = step(params, state)
+    wide = [np.asarray(p, np.float64) for p in params]
+    return lambda x: forward(wide, x), np.asarray(images[600:601], np.float64)
 
 
 _WIDE = [

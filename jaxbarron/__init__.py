@@ -18,13 +18,16 @@ from jaxbarron.activations import (
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
     ConstantCertificate,
     EmbeddingCertificate,
     ErrorBound,
+    NetworkCertificate,
     NonEmbeddingCertificate,
+    Observed,
     Verification,
     constant_certificate,
     kernel_certificate,
@@ -43,6 +46,7 @@ from jaxbarron.kernels import (
     hierarchy_constant,
     hierarchy_kernel,
     kernel_as_activation,
+    observed_kernel,
     spectral_kernel,
     spectral_measure,
     spectral_measure_of_samples,
@@ -64,12 +68,16 @@ from jaxbarron.norms import compact, merge, norm, prune, weight_values
 from jaxbarron.report import FineTune, ReportOptions, SwitchReport, Thresholds, switch_report
 from jaxbarron.switching import (
     Replacement,
+    SharedTolerance,
     Site,
     end_to_end_bound,
+    end_to_end_certificate,
     find_activations,
     opaque_parts,
     plan_switch,
+    share_tolerance,
     switch,
+    verify_model,
 )
 
 __version__ = _metadata.version("jaxbarron")
@@ -79,6 +87,7 @@ __all__ = [
     "Ball",
     "Box",
     "Certificate",
+    "Classes",
     "Constant",
     "ConstantCertificate",
     "DifferenceBound",
@@ -90,10 +99,13 @@ __all__ = [
     "JaxbarronError",
     "Kink",
     "Line",
+    "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "Observed",
     "ParticleMeasure",
     "Replacement",
     "ReportOptions",
+    "SharedTolerance",
     "Site",
     "SwitchReport",
     "Thresholds",
@@ -114,6 +126,7 @@ __all__ = [
     "embedding_constant",
     "embeddings",
     "end_to_end_bound",
+    "end_to_end_certificate",
     "evaluate",
     "find_activations",
     "find_witness",
@@ -124,6 +137,7 @@ __all__ = [
     "load",
     "merge",
     "norm",
+    "observed_kernel",
     "opaque_parts",
     "plan_switch",
     "prune",
@@ -132,6 +146,7 @@ __all__ = [
     "repu",
     "save",
     "scale",
+    "share_tolerance",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",
@@ -144,5 +159,6 @@ __all__ = [
     "unit_kernel",
     "variation_constant",
     "verify",
+    "verify_model",
     "weight_values",
 ]

@@ -33,3 +33,10 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
     for row in figures["finetune"]:
         assert row["kind"] in ("extrapolated", "not in sight")
         assert row["short_steps"] <= row["lower"]
+    for row in figures["networks"]:
+        assert 0 < row["attack"] <= row["bound"]
+    assert figures["networks_absent"] or figures["networks"][0]["crown"] > 0
+    switched = next(row for row in figures["transformer"] if row["form"] == "switch, K = 16")
+    direct = next(row for row in figures["transformer"] if row["form"] == "one for one")
+    assert switched["sites"] == 2
+    assert switched["least_cosine"] > 0.9999 > direct["least_cosine"]

@@ -18,7 +18,7 @@ from jaxbarron.balls.series import LocalSeries, known_coefficients, local_series
 from jaxbarron.balls.tails import linear_argument, tail_jet
 from jaxbarron.programs import Program
 
-__all__ = ["Composite", "Particle", "Replacement", "Spline"]
+__all__ = ["Composite", "Particle", "Replacement", "Spline", "exact_particles"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +30,19 @@ class Particle:
     shift: Any
 
 
+def exact_particles(weights: Any, scales: Any, shifts: Any) -> list[Particle]:
+    """The particles of three vectors of doubles, as the rationals that they are."""
+    columns = [
+        [flint.fmpq(*float(x).as_integer_ratio()) for x in column]
+        for column in (weights, scales, shifts)
+    ]
+    return [Particle(*numbers) for numbers in zip(*columns, strict=True)]
+
+
 class Replacement(ABC):
     """A function of z that is smooth between its knots."""
 
+    particles: Sequence[Particle]
     knots: list[Any]  # exact rationals, ascending, without repetition
 
     @abstractmethod
@@ -128,6 +138,7 @@ class Composite(Replacement):
     ) -> None:
         self.particles = particles
         self.program = program
+        self.kinks = [float(k) for k in kinks]
         places = [flint.fmpq(*float(k).as_integer_ratio()) for k in kinks]
         self.knots = sorted(
             {(k - p.shift) / p.scale for k in places for p in particles if p.scale != 0}

@@ -8,6 +8,7 @@ from jaxbarron.certificates.constant import ConstantCertificate, constant_certif
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
+from jaxbarron.certificates.network import NetworkCertificate, Observed, network_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
 
@@ -20,11 +21,14 @@ __all__ = [
     "EmbeddingCertificate",
     "ErrorBound",
     "Level",
+    "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "Observed",
     "Verification",
     "constant_certificate",
     "kernel_certificate",
     "load",
+    "network_certificate",
     "save",
     "to_document",
     "verify",

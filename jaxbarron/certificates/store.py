@@ -1,7 +1,12 @@
-"""Save, load and verify certificates of every kind."""
+"""Save, load and verify certificates of every kind.
+
+A kind with arrays keeps them in a safetensors file beside the JSON file, which names it and its
+digest.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -9,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxbarron.certificates import constant, embedding, kernel, non_embedding
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from jaxbarron.certificates import constant, embedding, kernel, network, non_embedding
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
@@ -21,20 +29,28 @@ from jaxbarron.certificates.files import (
     write_atomically,
 )
 from jaxbarron.certificates.kernel import Certificate
+from jaxbarron.certificates.network import NetworkCertificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
 
-AnyCertificate = Certificate | EmbeddingCertificate | NonEmbeddingCertificate | ConstantCertificate
+AnyCertificate = (
+    Certificate
+    | EmbeddingCertificate
+    | NonEmbeddingCertificate
+    | ConstantCertificate
+    | NetworkCertificate
+)
 
 
 @dataclass(frozen=True)
 class _Kind:
     type: type[Any]
     to_json: Callable[[Any], dict[str, Any]]
-    from_json: Callable[[dict[str, Any]], Any]
+    from_json: Callable[..., Any]  # of the JSON object, and of the arrays where there are some
     check: Callable[[Any], Verification]
+    to_arrays: Callable[[Any], dict[str, Any]] | None = None
 
 
 _KINDS = {
@@ -43,6 +59,9 @@ _KINDS = {
         EmbeddingCertificate, embedding.to_json, embedding.from_json, embedding.check
     ),
     "constant": _Kind(ConstantCertificate, constant.to_json, constant.from_json, constant.check),
+    "network": _Kind(
+        NetworkCertificate, network.to_json, network.from_json, network.check, network.to_arrays
+    ),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,
@@ -67,10 +86,13 @@ def verify(certificate: AnyCertificate | str | os.PathLike[str]) -> Verification
     """
     if not isinstance(certificate, str | os.PathLike):
         return _checked(certificate)
-    data = read(Path(certificate))
+    path = Path(certificate)
+    data = read(path)
     if data.get("digest") != digest(data):
         return Verification(False, "the file was changed: its digest does not match its content")
-    return _checked(_from_json(data))
+    if "arrays" in data and _digest_of(_content(path, data)) != data["arrays"].get("digest"):
+        return Verification(False, "the arrays were changed: their digest does not match")
+    return _checked(_from_json(data, path))
 
 
 def _checked(certificate: AnyCertificate) -> Verification:
@@ -88,17 +110,28 @@ def _checked(certificate: AnyCertificate) -> Verification:
 def save(certificate: AnyCertificate, path: str | os.PathLike[str]) -> None:
     """Write a certificate as JSON, floats as hexadecimal strings; never half a file.
 
-    The file is written beside its place under another name and then moved there.
+    The file is written beside its place under another name and then moved there.  Arrays are
+    written first, to ``NAME-DIGEST.safetensors``: a certificate that stands there keeps its own.
     """
+    path, kind = Path(path), _KINDS[_kind_of(certificate)]
     data = to_document(certificate)
-    write_atomically(Path(path), (json.dumps(data, indent=1) + "\n").encode())
+    if kind.to_arrays is not None:
+        content = safetensors.numpy.save(kind.to_arrays(certificate))
+        name = f"{path.stem}-{_digest_of(content)[:12]}.safetensors"
+        data["arrays"] |= {"file": name}
+        data |= {"digest": digest(data)}
+        write_atomically(path.parent / name, content)
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def to_document(certificate: AnyCertificate) -> dict[str, Any]:
-    """What :func:`save` writes, as a JSON object."""
+    """What :func:`save` writes, as a JSON object; of arrays the digest alone."""
     kind = _kind_of(certificate)
-    data = {"format": FORMAT, "version": VERSION, "kind": kind}
+    data: dict[str, Any] = {"format": FORMAT, "version": VERSION, "kind": kind}
     data |= _KINDS[kind].to_json(certificate)
+    to_arrays = _KINDS[kind].to_arrays
+    if to_arrays is not None:
+        data["arrays"] = {"digest": _digest_of(safetensors.numpy.save(to_arrays(certificate)))}
     return data | {"digest": digest(data)}
 
 
@@ -109,13 +142,42 @@ def load(path: str | os.PathLike[str]) -> AnyCertificate:
         CertificateFileError: the file is missing, no certificate, truncated, or of a later
             version.
     """
-    return _from_json(read(Path(path)))
+    return _from_json(read(Path(path)), Path(path))
 
 
-def _from_json(data: dict[str, Any]) -> AnyCertificate:
+def _digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _content(path: Path, data: dict[str, Any]) -> bytes:
+    """The file of the arrays, which lies beside the certificate."""
+    name = data["arrays"].get("file") if isinstance(data["arrays"], dict) else None
+    if not isinstance(name, str) or Path(name).name != name:
+        raise CertificateFileError(
+            f"given: {path}, which names {name!r} as the file of its arrays; expected: the name of "
+            "a file beside it; do: write it again with jaxbarron.save"
+        )
     try:
-        return _KINDS[data["kind"]].from_json(data)
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, JaxbarronError) as error:
+        return (path.parent / name).read_bytes()
+    except OSError as error:
+        raise CertificateFileError(
+            f"given: {path}, whose arrays {name} cannot be read ({error.strerror}); expected: both "
+            "files in one folder; do: put them together, or write the certificate again"
+        ) from None
+
+
+def _from_json(data: dict[str, Any], path: Path) -> AnyCertificate:
+    content = _content(path, data) if "arrays" in data else None
+    try:
+        kind = _KINDS[data["kind"]]
+        if kind.to_arrays is None:
+            return kind.from_json(data)
+        if content is None:
+            raise KeyError("arrays")
+        return kind.from_json(data, safetensors.numpy.load(content))
+    except (
+        KeyError, IndexError, TypeError, ValueError, OverflowError, JaxbarronError, SafetensorError
+    ) as error:  # fmt: skip
         raise CertificateFileError(
             f"given: a certificate whose content cannot be read ({type(error).__name__}: {error}); "
             "expected: every field as jaxbarron.save writes it; do: write the file again"

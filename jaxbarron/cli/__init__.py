@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | constant | atlas | verify | activations``."""
+"""The command line: ``jaxbarron switch | bound | kernel | constant | atlas | verify | ...``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jaxbarron.cli.atlas import atlas_command
+from jaxbarron.cli.bound import bound_command
 from jaxbarron.cli.constant import constant_command
 from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("switch", short_help="Switch a model's activations and report the change.")(
     switch_command
 )
+app.command("bound", short_help="Bound the change of a switched model on a region.")(bound_command)
 app.command("kernel", short_help="Print a kernel with the certificate of its error.")(
     kernel_command
 )

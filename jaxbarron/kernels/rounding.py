@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +19,11 @@ __all__ = ["CUBIC_REACH", "estimated_error", "rounded"]
 CUBIC_REACH = 2.0**20
 
 
-def rounded(fit: Fit, goal: float = 0.0) -> DyadicSpline:
+# From a target and knots to a fit; the keyword tells how often points may be added.
+Solver = Callable[..., Fit]
+
+
+def rounded(fit: Fit, goal: float = 0.0, solve: Solver = best_spline) -> DyadicSpline:
     """The spline on the coarsest grid that costs neither accuracy nor the exactness of its tails.
 
     24-bit numbers come first: they are exact in single precision too.  Where equal gaps leave no
@@ -30,7 +35,7 @@ def rounded(fit: Fit, goal: float = 0.0) -> DyadicSpline:
     a = min(11 - math.floor(math.log2(gap)), 22 - math.floor(math.log2(largest)))
     found: list[tuple[tuple[Fraction, float], DyadicSpline]] = []
     for bits, finer, nudge in ((24, 0, 0), (24, 0, 1), (53, 0, 0), (53, 0, 1), (53, 6, 1)):
-        spline = _on_grid(target, knots, a + finer, bits, nudge)
+        spline = _on_grid(target, knots, a + finer, bits, nudge, solve)
         error, defect = estimated_error(target, spline), _slope_defect(target, spline)
         if error <= (goal or 1.005 * fit.error) and defect <= _least_defect(target, fit.error):
             return spline
@@ -56,11 +61,13 @@ def _least_defect(target: Target, error: float) -> Fraction:
     return Fraction(1e-3 * error / CUBIC_REACH)
 
 
-def _on_grid(target: Target, knots: Array, a: int, bits: int, nudge: int) -> DyadicSpline:
+def _on_grid(
+    target: Target, knots: Array, a: int, bits: int, nudge: int, solve: Solver
+) -> DyadicSpline:
     s = target.s
     tau = [round(math.ldexp(t, a)) for t in knots]
     tau[next((k for k, t in enumerate(knots) if t not in target.fixed), 0)] -= nudge
-    fit = best_spline(target, np.array([math.ldexp(t, -a) for t in tau]), exchanges=4)
+    fit = solve(target, np.array([math.ldexp(t, -a) for t in tau]), exchanges=4)
     space = fit.space
     jumps, slope, constant = space.jumps(fit.x), 0.0, 0.0
     if target.left is None:

@@ -24,7 +24,7 @@ from jaxbarron.kernels.table import lookup
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.programs import evaluate_program
 
-__all__ = ["build_spline", "spline_kernel"]
+__all__ = ["build_spline", "spline_kernel", "spline_problem"]
 
 # The least tolerance: functions are evaluated in doubles, and the fit needs room above rounding.
 _LEAST_TOLERANCE = 1e-11
@@ -198,6 +198,13 @@ def _target(
             "overflow, or give a smaller reach"
         )
     return Target(values, s, left, right, lower, bound, tuple(kinks)), (points, mass)
+
+
+def spline_problem(sigma: Activation, s: int) -> tuple[Target, tuple[Array, Array], int]:
+    """On all of R: the target, the knots' mass at points, and the particles that are no knots."""
+    _check(s, None, 1, None)
+    target, mass = _target(sigma, s, None, sigma.left, sigma.right, None)
+    return target, mass, _overhead(target)
 
 
 def _overhead(target: Target) -> int:

@@ -12,6 +12,7 @@ conversions between floating dtypes are the identity.
 """
 
 from jaxbarron.programs.evaluation import evaluate_program
+from jaxbarron.programs.loops import scan_split
 from jaxbarron.programs.program import ARITY, Operand, Operation, Program, Register
 from jaxbarron.programs.tracing import INLINED_CALLS, program_of_jaxpr, trace
 
@@ -24,5 +25,6 @@ __all__ = [
     "Register",
     "evaluate_program",
     "program_of_jaxpr",
+    "scan_split",
     "trace",
 ]

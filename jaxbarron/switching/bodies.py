@@ -15,7 +15,7 @@ import jax.core
 import jax.extend.core as jex
 import jax.numpy as jnp
 
-from jaxbarron.programs import INLINED_CALLS
+from jaxbarron.programs import INLINED_CALLS, scan_split
 from jaxbarron.switching.flow import Node, Value, label, parts
 
 __all__ = ["Body", "bind", "bind_with", "bodies_of", "is_opaque"]
@@ -46,7 +46,7 @@ def bodies_of(node: Node) -> tuple[Body, ...]:
     if name in INLINED_CALLS:
         return (_body(label(node.eqn), params[INLINED_CALLS[name]], inputs),)
     if name == "scan":
-        consts, carry, _ = _scan_split(node.eqn)
+        consts, carry, _ = scan_split(node.eqn)
         moving = any(x.depends for x in inputs)
         jaxpr, _ = parts(params["jaxpr"])
         inner = _body("scan", params["jaxpr"], inputs)
@@ -141,25 +141,8 @@ def _unrelated(name: str, jaxpr: Any) -> Body:
 # --------------------------------------------------------------- loops and remat
 
 
-def _scan_split(eqn: Any) -> tuple[int, int, int]:
-    """The numbers of constants, carried and sliced inputs of a scan.
-
-    Read off the ranks, since the parameters that tell differ between JAX's versions: a sliced
-    input, and a stacked output, has one axis more outside than inside; all else has as many.
-    """
-    body, _ = parts(eqn.params["jaxpr"])
-
-    def stacked(outer: Sequence[Any], inner: Sequence[Any]) -> int:
-        pairs = zip(outer, inner, strict=True)
-        return sum(len(o.aval.shape) == len(i.aval.shape) + 1 for o, i in pairs)
-
-    sliced = stacked(eqn.invars, body.invars)
-    carry = len(eqn.outvars) - stacked(eqn.outvars, body.outvars)
-    return len(eqn.invars) - carry - sliced, carry, sliced
-
-
 def _scan(eqn: Any, values: Sequence[Any], emit: Emit) -> list[Any]:
-    consts, carry, _ = _scan_split(eqn)
+    consts, carry, _ = scan_split(eqn)
     fixed, rest = values[:consts], values[consts:]
     first, slices = rest[:carry], rest[carry:]
     types = [var.aval for var in parts(eqn.params["jaxpr"])[0].invars[consts : consts + carry]]

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flint
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,31 +15,47 @@ from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
 from jaxbarron.bounds.networks.cells import Pair
 from jaxbarron.bounds.networks.graph import Network, Site, mark_site
 from jaxbarron.bounds.networks.reading import network_of
-from jaxbarron.bounds.replacements import Composite, Particle, Spline
+from jaxbarron.bounds.networks.regions import Around, Region
+from jaxbarron.bounds.replacements import Composite, Spline, exact_particles
 from jaxbarron.bounds.replacements import Replacement as Replaced
-from jaxbarron.domains import Box
+from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.switching.rewrite import rewrite
-from jaxbarron.switching.rules import Demand, Source, Target, plan_replacements, read_rules
+from jaxbarron.switching.rules import (
+    Demand,
+    Replacement,
+    Source,
+    Target,
+    plan_replacements,
+    read_rules,
+)
 from jaxbarron.switching.sites import Scope, opaque_paths, scope_of, sites_of
 from jaxbarron.switching.tracing import Call, check_callable, split_call, trace
 
-__all__ = ["end_to_end_bound"]
+__all__ = [
+    "end_to_end_bound",
+    "exactly",
+    "network_of_function",
+    "network_with_rules",
+    "region_of",
+]
 
 
 def end_to_end_bound(
     fn: Callable[..., Any],
     rules: Mapping[Source, Target],
     *args: Any,
-    box: Box,
+    box: Box | None = None,
+    ball: Ball | None = None,
     argument: int = 0,
+    classes: bool = False,
     tol: float | None = None,
     particles: int | None = None,
     reach: float | None = None,
     direct: bool = False,
 ) -> DifferenceBound:
-    """Bounds on ``switch(fn, rules, ...)(*args) - fn(*args)`` for every input in a box.
+    """Bounds on ``switch(fn, rules, ...)(*args) - fn(*args)`` for every input in a box or ball.
 
     The bound is about the real functions that the floats define: the original with its own
     constants, the switched one with the kernels' doubles (THEORY.md, Theorem Differential
@@ -51,7 +66,10 @@ def end_to_end_bound(
         rules: as for :func:`jaxbarron.switch`.
         args: the arguments of ``fn``; all but the chosen one are what they are.
         box: of the chosen argument, in the order of its flat array.
+        ball: instead: how far the chosen argument may be from the one given, in which norm.
         argument: which positional argument varies; it must be one array.
+        classes: bound differences of two outputs too, along the last axis of the first output: the
+            largest margin that the switch can overturn (THEORY.md, Theorem Class margin).
         tol: as for :func:`jaxbarron.switch`; so are ``particles``, ``reach`` and ``direct``.
 
     Returns:
@@ -60,26 +78,66 @@ def end_to_end_bound(
 
     Raises:
         ShapeError: the box does not fit the argument.
-        UsageError: the chosen argument is not one array of reals.
+        UsageError: the chosen argument is not one array of reals, or not one of ``box`` and
+            ``ball`` is given.
         The errors of :func:`jaxbarron.switch`.
 
     Example:
-        >>> from jaxbarron.domains import Box
+        >>> from jaxbarron.domains import Ball, Box
         >>> net = lambda x: jnp.sum(jnp.tanh(3 * x))
         >>> box = Box([-0.1, -0.1], [0.1, 0.1])
         >>> bound = end_to_end_bound(net, {"tanh": "relu"}, jnp.zeros(2), box=box, tol=1e-2)
         >>> bound.level, bound.largest <= 2e-2
         ('rigorous', True)
     """
+    demand = Demand(tol, particles, reach, direct)
+    network, _ = network_with_rules(fn, rules, args, argument, demand)
+    return network_difference(network, region_of(args, argument, box, ball), classes=classes)
+
+
+def network_with_rules(
+    fn: Callable[..., Any],
+    rules: Mapping[Source, Target],
+    args: tuple[Any, ...],
+    argument: int,
+    demand: Demand,
+) -> tuple[Network, tuple[Replacement, ...]]:
+    """The graph of a function with what stands at its sites before and after, and the plan."""
     check_callable(fn)
-    read = read_rules(rules, Demand(tol, particles, reach, direct))
+    read = read_rules(rules, demand)
     call = split_call(args, {})
     free = _place_of(call, args, argument)
     scope = scope_of(trace(fn, call), read.own)
     planned = plan_replacements(read, tuple(sites_of(scope)), tuple(opaque_paths(scope)))
-    kernels = {x.site.path: _exactly(x.kernel, x.target) for x in planned}
-    network = _marked(scope, call, free, kernels)
-    return network_difference(network, box)
+    kernels = {x.site.path: exactly(x.kernel, x.target) for x in planned}
+    return _marked(scope, call, free, kernels), planned
+
+
+def network_of_function(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    argument: int,
+    kernels: Mapping[str, Replaced],
+) -> Network:
+    """The graph of a function with these kernels at its sites, by their paths."""
+    check_callable(fn)
+    call = split_call(args, {})
+    free = _place_of(call, args, argument)
+    return _marked(scope_of(trace(fn, call), ()), call, free, kernels)
+
+
+def region_of(args: tuple[Any, ...], argument: int, box: Box | None, ball: Ball | None) -> Region:
+    """The region that the options speak of."""
+    if (box is None) == (ball is None):
+        raise UsageError(
+            "given: both or none of box and ball; expected: one of them; do: e.g. "
+            "box=jb.Box(x.ravel() - r, x.ravel() + r), or ball=jb.Ball(r, ord=2)"
+        )
+    if box is not None:
+        return box
+    assert ball is not None
+    centre = np.asarray(args[argument], np.float64).ravel()
+    return Around(tuple(centre.tolist()), ball)
 
 
 def _place_of(call: Call, args: tuple[Any, ...], argument: int) -> int:
@@ -103,13 +161,10 @@ def _has_arrays(x: Any) -> bool:
     return any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(x))
 
 
-def _exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:
+def exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:
+    """A kernel as the rational numbers that its floats are."""
     leaves = (kernel.weights, kernel.directions, kernel.offsets)
-    exact = [
-        [flint.fmpq(*x.as_integer_ratio()) for x in np.asarray(leaf, np.float64).ravel().tolist()]
-        for leaf in leaves
-    ]
-    particles = [Particle(*x) for x in zip(*exact, strict=True)]
+    particles = exact_particles(*(np.asarray(leaf, np.float64).ravel() for leaf in leaves))
     if target.homogeneity is not None:
         return Spline(particles, target.homogeneity)
     return Composite(particles, target.program, [k.location for k in target.kinks])
@@ -123,7 +178,7 @@ def _marked(scope: Scope, call: Call, free: int, kernels: Mapping[str, Replaced]
     sites = [Site(path, Pair(programs[path], kernels.get(path))) for path in paths]
     marks = {path: functools.partial(mark_site, index=k) for k, path in enumerate(paths)}
     closed = jax.make_jaxpr(rewrite(scope, marks, {}))(*call.arrays)
-    values = [None if k == free else np.asarray(x) for k, x in enumerate(call.arrays)]
+    values = [None if k == free else x for k, x in enumerate(call.arrays)]
     return network_of(closed, values, sites)
 
 

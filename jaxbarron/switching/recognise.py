@@ -259,7 +259,7 @@ def _of_family(family: str, estimate: float, values: np.ndarray, dtype: str) -> 
         return None
     try:
         member = activation(f"{family}({parameter!r})")
-    except UsageError:
+    except (UsageError, ArithmeticError):  # out of range, or of doubles' range
         return None
     distance = min(_distance(values, _column_of(member, kind)) for kind in _roundings(dtype))
     return member if distance <= _CLOSE else None

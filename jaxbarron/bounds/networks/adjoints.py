@@ -59,11 +59,10 @@ class Adjoint:
     carried: Mapping[int, _Carried]
 
 
-def seed(rows: Any, size: int) -> Adjoint:
-    """Each row reads off one number of a node of this size."""
-    centre = np.zeros((len(rows), size))
-    centre[np.arange(len(rows)), rows] = 1.0
-    return Adjoint(form_of(centre, np.zeros((len(rows), 0, size)), np.zeros_like(centre)), {})
+def seed(matrix: Any) -> Adjoint:
+    """Each row of an array of exact doubles is a sum over a node, with its entries as weights."""
+    rows, size = matrix.shape
+    return Adjoint(form_of(matrix, np.zeros((rows, 0, size)), np.zeros_like(matrix)), {})
 
 
 def joined(first: Adjoint, second: Adjoint) -> Adjoint:
@@ -116,7 +115,8 @@ def through_slopes(adjoint: Adjoint, slope: Form, key: int) -> Adjoint:
     if size > _LARGEST:
         return Adjoint(form, carried)
     carried[key] = _Carried(form.radius, form.norm, np.eye(size))
-    return Adjoint(form_of(form.centre, form.slopes, np.zeros_like(form.radius)), carried)
+    rest = np.zeros_like(form.radius)
+    return Adjoint(form_of(form.centre, form.slopes, rest, group=form.group), carried)
 
 
 def contracted(adjoint: Adjoint, values: Form) -> Form:
@@ -130,7 +130,7 @@ def contracted(adjoint: Adjoint, values: Form) -> Form:
             raised(radius @ sizes, len(sizes) + 4), raised(norm * euclidean(sizes), 4)
         )
     extra = raised(result.radius + extra, len(adjoint.carried) + 4)
-    return form_of(result.centre, result.slopes, extra)
+    return form_of(result.centre, result.slopes, extra, group=result.group)
 
 
 def _with_remainder(form: Form, radius: Any, norm: Any) -> Form:
@@ -139,6 +139,7 @@ def _with_remainder(form: Form, radius: Any, norm: Any) -> Form:
         form.slopes,
         raised(form.radius + radius, 4),
         raised(form.norm + norm, 4),
+        form.group,
     )
 
 

@@ -7,17 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxbarron.bounds.networks.differential import Analysis, Unbounded, input_form
+from jaxbarron.bounds.networks.classes import Classes, classes_of
+from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
 from jaxbarron.bounds.networks.graph import Network
-from jaxbarron.domains import Box
-from jaxbarron.errors import ShapeError
+from jaxbarron.bounds.networks.regions import Region, region_form
 
-__all__ = ["DifferenceBound", "network_difference"]
+__all__ = ["DifferenceBound", "network_difference", "propagated"]
 
 
 @dataclass(frozen=True, eq=False)
 class DifferenceBound:
-    """``lower <= new(x) - original(x) <= upper``, number by number, for every x in a box.
+    """``lower <= new(x) - original(x) <= upper``, number by number, for every x in a region.
 
     Attributes:
         lower: an array for each output of the function (its leaves, in order); -inf where nothing
@@ -28,6 +28,8 @@ class DifferenceBound:
         ends_at: why some output has no bound; None if all have one.
         by_site: for each switched site its path and the largest change, over all outputs, that its
             own error can make.
+        classes: what is certified of the largest output along the last axis of the first output;
+            None where it was not asked for, or not bounded.
     """
 
     lower: tuple[Any, ...]
@@ -35,56 +37,41 @@ class DifferenceBound:
     level: Literal["rigorous", "sampled"]
     ends_at: str | None
     by_site: tuple[tuple[str, float], ...]
+    classes: Classes | None = None
 
     @property
     def largest(self) -> float:
-        """The largest change of any output."""
+        """The largest change of any output: the networks are eps-equivalent with this eps."""
         ends = [np.max(np.abs(x), initial=0.0) for x in (*self.lower, *self.upper)]
         return float(max(ends, default=0.0))
 
 
 def network_difference(
-    network: Network, box: Box, *, symbols: int | None = None
+    network: Network, region: Region, *, symbols: int | None = None, classes: bool = False
 ) -> DifferenceBound:
     """The bound on all outputs of a network (THEORY.md, Theorem Differential propagation).
 
     Args:
         network: from :func:`jaxbarron.bounds.networks.reading.network_of`.
-        box: of the input, flat.
+        region: of the input, flat.
         symbols: how many symbols the backward forms keep; None: as many as memory allows.
+        classes: bound margins too (THEORY.md, Theorem Class margin).
 
     Raises:
-        ShapeError: the box has not as many coordinates as the input has numbers.
+        ShapeError: the region has not as many coordinates as the input has numbers.
     """
-    size = network.nodes[0].size
-    if len(box.lower) != size:
-        raise ShapeError(
-            f"given: a box in dimension {len(box.lower)} for an input of {size} numbers; expected: "
-            "one interval for each number of the input, in the order of its flat array; "
-            "do: build the box from x.ravel() - r and x.ravel() + r"
-        )
-    analysis = Analysis(network, input_form(box.lower, box.upper), symbols)
-    ends_at = network.ends_at
+    analysis = Analysis(network, region_form(region, network.nodes[0].size), symbols)
+    differences, ends_at = _propagated(analysis)
+    shapes = [() if x is None else x[1] for x in network.outputs]
+    by_site = np.zeros(len(network.sites))
     lower: list[Any] = []
     upper: list[Any] = []
-    by_site = np.zeros(len(network.sites))
-    for output in network.outputs:
-        if output is None:
-            lower.append(np.array(-np.inf))
-            upper.append(np.array(np.inf))
-            continue
-        node, shape = output
-        try:
-            found = analysis.difference(node)
-        except Unbounded as reason:
-            ends_at = ends_at or str(reason)
-            lower.append(np.full(shape, -np.inf))
-            upper.append(np.full(shape, np.inf))
-            by_site[:] = np.inf
-            continue
-        lower.append(found.lower.reshape(shape))
-        upper.append(found.upper.reshape(shape))
-        by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
+    for found, shape in zip(differences, shapes, strict=True):
+        low, high = (-np.inf, np.inf) if found is None else (found.lower, found.upper)
+        lower.append(np.broadcast_to(low, int(np.prod(shape))).reshape(shape))
+        upper.append(np.broadcast_to(high, int(np.prod(shape))).reshape(shape))
+        if found is not None:
+            by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
     return DifferenceBound(
         tuple(lower),
         tuple(upper),
@@ -92,4 +79,35 @@ def network_difference(
         ends_at,
         tuple((site.path, float(part)) for site, part in zip(network.sites, by_site, strict=True)
               if site.pair.kernel is not None),
+        _classes(analysis, network) if classes else None,
     )  # fmt: skip
+
+
+def propagated(network: Network, region: Region) -> tuple[list[Difference], str | None]:
+    """The differences of the outputs that have a bound, and why some other has none."""
+    analysis = Analysis(network, region_form(region, network.nodes[0].size))
+    differences, ends_at = _propagated(analysis)
+    return [x for x in differences if x is not None], ends_at
+
+
+def _propagated(analysis: Analysis) -> tuple[list[Difference | None], str | None]:
+    """For each output its difference, or None; and why, where one has none."""
+    ends_at = analysis.network.ends_at
+    found: list[Difference | None] = []
+    for output in analysis.network.outputs:
+        try:
+            found.append(None if output is None else analysis.difference(output[0]))
+        except Unbounded as reason:
+            ends_at = ends_at or str(reason)
+            found.append(None)
+    return found, ends_at
+
+
+def _classes(analysis: Analysis, network: Network) -> Classes | None:
+    output = network.outputs[0] if network.outputs else None
+    if output is None or not output[1]:
+        return None
+    try:
+        return classes_of(analysis, *output)
+    except Unbounded:
+        return None

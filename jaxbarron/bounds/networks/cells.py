@@ -68,6 +68,7 @@ class _Expansion:
     rest: float
     smooth: bool = True  # else only the range of the values is known
     open_ends: bool = False  # nothing is known of the value at the very ends
+    size: float = 0.0  # of the number at the middle; inf where no double holds it
 
 
 class Cells:
@@ -133,7 +134,7 @@ class Cells:
         errors = self._errors(start, end, self._model)
         sharp = all(x.rest <= _SHARP * max(1.0, abs(x.coefficients[0]))
                     for x in (value, slope, *errors))  # fmt: skip
-        if sharp or depth == _DEEPEST:
+        if sharp or depth == _DEEPEST or not math.isfinite(value.size):
             yield value, slope, errors
             return
         middle = (start + end) / 2
@@ -239,11 +240,16 @@ def _expansion(
             rest += abs(c - flint.arb(number)) * power
             power *= flint.arb(radius)
         rest += abs(wide[count]) * power
-        return _Expansion(start, end, middle, radius, numbers, upper_float(rest), True, open_ends)
+        if all(math.isfinite(x) for x in numbers):
+            return _Expansion(
+                start, end, middle, radius, numbers, upper_float(rest), True, open_ends
+            )
+        none = [0.0] * (_DEGREE + 1)
+        return _Expansion(start, end, middle, radius, none, math.inf, False, open_ends, math.inf)
     # The range of the values is all that is known; with open ends it is that of the inside, which
     # is enough for continuous functions and for derivatives almost everywhere.
     hull = wide[0] if wide[0].is_finite() else flint.arb(0, math.inf)
-    number = float(hull.mid())
+    number = float(hull.mid()) if abs(hull.mid()) < 1e300 else 0.0
     rest = upper_float(hull - flint.arb(number))
     coefficients = [number, *[0.0] * _DEGREE]
     return _Expansion(start, end, middle, radius, coefficients, rest, False, open_ends)

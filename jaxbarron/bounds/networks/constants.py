@@ -18,16 +18,20 @@ __all__ = ["fold_reals"]
 
 _BITS = 128
 _MOST_BALLS = 1 << 20
-_COMPARISONS = {"gt", "ge", "lt", "le", "eq", "ne"}
+_COMPARISONS = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal,
+                "eq": np.equal, "ne": np.not_equal}  # fmt: skip
 
 
 def fold_reals(eqn: Any, operands: Sequence[Known]) -> list[Any]:
     """An equation on known reals, not all of which have to be exact."""
     name = eqn.primitive.name
-    if name in _COMPARISONS and all(x.radius is None for x in operands):
-        compare = {"gt": np.greater, "ge": np.greater_equal, "lt": np.less, "le": np.less_equal,
-                   "eq": np.equal, "ne": np.not_equal}[name]  # fmt: skip
-        return [Known(compare(operands[0].value, operands[1].value))]
+    if name in _COMPARISONS:
+        return [Known(_compared(name, *operands))]
+    if name == "is_finite":
+        (x,) = operands
+        if not np.all(np.isfinite(_radius(x))):
+            raise NoRule("is_finite: of a known number without a bound")
+        return [Known(np.isfinite(x.value))]
     if name in ("add", "sub", "mul", "add_any"):
         return [_arithmetic(name, *operands)]
     if name == "reduce_sum":
@@ -41,6 +45,18 @@ def fold_reals(eqn: Any, operands: Sequence[Known]) -> list[Any]:
 
 def _radius(x: Known) -> Any:
     return np.zeros(x.shape) if x.radius is None else x.radius
+
+
+def _compared(name: str, x: Known, y: Known) -> Any:
+    """A comparison of reals; refused where the numbers are not known well enough to decide it."""
+    compare = _COMPARISONS[name]
+    if x.radius is None and y.radius is None:
+        return compare(x.value, y.value)
+    gap = np.abs(x.value - y.value)
+    reach = (_radius(x) + _radius(y)) * (1 + 2.0**-50) + gap * 2.0**-52 + 2.0**-1000
+    if not np.all(gap > reach):
+        raise NoRule(f"{name}: of known numbers that rounding does not tell apart")
+    return compare(x.value, y.value)
 
 
 def _arithmetic(name: str, x: Known, y: Known) -> Known:

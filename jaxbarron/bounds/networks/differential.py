@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from jaxbarron.bounds.networks.adjoints import (
     Adjoint,
@@ -29,6 +30,7 @@ from jaxbarron.bounds.networks.forms import (
     affine,
     form_of,
     interval,
+    joint_group,
     multiply,
     shortened,
     total,
@@ -45,7 +47,7 @@ from jaxbarron.bounds.networks.graph import (
 from jaxbarron.bounds.networks.relaxations import Lines, enclosing_lines
 from jaxbarron.bounds.networks.rounding import allowance, raised
 
-__all__ = ["Difference", "Unbounded", "difference", "input_form"]
+__all__ = ["Analysis", "Difference", "Unbounded", "difference"]
 
 _MOST_SYMBOLS = 4096  # of the values' forms; what is beyond goes into the radius
 _BUDGET = 1 << 23  # doubles in one array of an adjoint
@@ -82,25 +84,13 @@ class _Local:
     errors: tuple[Form, ...] = ()
 
 
-def input_form(lower: Any, upper: Any) -> Form:
-    """The box as forms in its own coordinates; a coordinate of width 0 needs no symbol."""
-    lower, upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-    centre = lower / 2 + upper / 2
-    half = np.maximum(upper - centre, centre - lower)
-    half = np.where(upper > lower, half * (1 + 2.0**-50) + 2.0**-1000, 0.0)
-    wide = np.flatnonzero(half)
-    slopes = np.zeros((len(wide), len(half)))
-    slopes[np.arange(len(wide)), wide] = half[wide]
-    return form_of(centre, slopes, np.zeros(len(half)))
-
-
 def difference(network: Network, node: int, box: Form, symbols: int | None = None) -> Difference:
     """Bounds on new minus original at a node, for all inputs in the box.
 
     Args:
         network: the graph.
         node: index of the node.
-        box: the form of the input, see :func:`input_form`.
+        box: the form of the input, see :mod:`jaxbarron.bounds.networks.regions`.
         symbols: how many symbols the backward forms may keep; None: as many as memory allows.
             0 is interval arithmetic with the weights' products.
 
@@ -126,25 +116,35 @@ class Analysis:
 
     def value(self, node: int) -> Form:
         """The original network's values at a node."""
-        while self._done <= node:
-            self._values[self._done] = self._forward(self._done)
-            self._ranges[self._done] = self._range(self._done)
-            self._done += 1
+        # What is not finite becomes NaN, which no test below lets pass.
+        with np.errstate(invalid="ignore", over="ignore"):
+            while self._done <= node:
+                self._values[self._done] = self._forward(self._done)
+                self._ranges[self._done] = self._range(self._done)
+                self._done += 1
         form = self._values[node]
         assert form is not None
         return form
 
-    def difference(self, node: int) -> Difference:
-        """New minus original at a node."""
+    def difference(self, node: int, sums: Any = None) -> Difference:
+        """New minus original at a node; of the numbers, or of sums over them.
+
+        Args:
+            node: index of the node.
+            sums: their weights, a sparse array (sums, n) of exact doubles; None: each number.
+        """
         self.value(node)
         size = self.network.nodes[node].size
+        count = size if sums is None else sums.shape[0]
         if not self._active[node]:
-            zero = np.zeros(size)
-            return Difference(zero, zero, np.zeros((len(self.network.sites), size)))
+            zero = np.zeros(count)
+            return Difference(zero, zero, np.zeros((len(self.network.sites), count)))
+        sums = scipy.sparse.eye_array(size, format="csr") if sums is None else sums.tocsr()
         parts: list[Difference] = []
         step = self._rows(node)
-        for start in range(0, size, step):
-            parts.append(self._backward(node, start, min(start + step, size)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, count, step):
+                parts.append(self._backward(node, sums[start : start + step].toarray()))
         return Difference(
             np.concatenate([x.lower for x in parts]),
             np.concatenate([x.upper for x in parts]),
@@ -266,11 +266,12 @@ class Analysis:
         bent = np.flatnonzero(lines.radius > 0)
         known = self._symbols_so_far()
         if known + len(bent) > _MOST_SYMBOLS:
-            return form_of(along.centre, along.slopes, raised(along.radius + lines.radius, 2))
+            radius = raised(along.radius + lines.radius, 2)
+            return form_of(along.centre, along.slopes, radius, group=form.group)
         slopes = np.zeros((known + len(bent), len(lines.radius)))
         slopes[: along.symbols] = along.slopes
         slopes[known + np.arange(len(bent)), bent] = lines.radius[bent]
-        return form_of(along.centre, slopes, along.radius)
+        return form_of(along.centre, slopes, along.radius, group=form.group)
 
     def _symbols_so_far(self) -> int:
         return max((form.symbols for form in self._values if form is not None), default=0)
@@ -289,9 +290,9 @@ class Analysis:
         largest = max(self.network.nodes[k].size for k in range(node + 1))
         return max(1, _BUDGET // (largest * (1 + self._kept(node))))
 
-    def _backward(self, node: int, start: int, stop: int) -> Difference:
-        rows, kept = stop - start, self._kept(node)
-        adjoints = {node: seed(np.arange(start, stop), self.network.nodes[node].size)}
+    def _backward(self, node: int, weights: Any) -> Difference:
+        rows, kept = len(weights), self._kept(node)
+        adjoints = {node: seed(weights)}
         sums: dict[int, Form] = {}
 
         def give(at: int, adjoint: Adjoint) -> None:
@@ -343,12 +344,13 @@ def _on_line(lines: Lines, form: Form, gap: Any) -> Form:
     magnitude = sizes * (np.abs(form.centre) + total(form)) + np.abs(lines.offset)
     radius = sizes * (form.radius + gap) + lines.radius
     radius = raised(raised(radius, 4) + allowance(magnitude, 4), 2)
-    return form_of(lines.slope * form.centre + lines.offset, slopes, radius)
+    centre = lines.slope * form.centre + lines.offset
+    return form_of(centre, slopes, radius, group=form.group)
 
 
 def _widened(form: Form, by: Any) -> Form:
     """The same with larger radii."""
-    return form_of(form.centre, form.slopes, raised(form.radius + by, 2))
+    return form_of(form.centre, form.slopes, raised(form.radius + by, 2), group=form.group)
 
 
 def _smaller(first: Form, second: Form) -> Form:
@@ -360,7 +362,8 @@ def _smaller(first: Form, second: Form) -> Form:
     slopes[: first.symbols, better] = first.slopes[:, better]
     slopes[: second.symbols, ~better] = second.slopes[:, ~better]
     centre = np.where(better, first.centre, second.centre)
-    return form_of(centre, slopes, np.where(better, first.radius, second.radius))
+    radius = np.where(better, first.radius, second.radius)
+    return form_of(centre, slopes, radius, group=joint_group(first, second))
 
 
 def _sources(node: Node) -> tuple[int, ...]:

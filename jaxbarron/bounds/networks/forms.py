@@ -20,16 +20,26 @@ from jaxbarron.bounds.networks.rounding import allowance, raised
 
 __all__ = [
     "Form",
+    "Group",
     "add",
     "affine",
     "contract",
     "euclidean",
     "form_of",
     "interval",
+    "joint_group",
     "multiply",
     "shortened",
     "total",
 ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The first ``count`` symbols lie together in the unit ball of the norm ``ord``: 1 or 2."""
+
+    count: int
+    ord: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +55,7 @@ class Form:
     slopes: Any
     radius: Any
     norm: Any
+    group: Group | None = None
 
     @property
     def symbols(self) -> int:
@@ -52,10 +63,12 @@ class Form:
         return int(self.slopes.shape[-2])
 
 
-def form_of(centre: Any, slopes: Any, radius: Any, norm: Any = np.inf) -> Form:
+def form_of(
+    centre: Any, slopes: Any, radius: Any, norm: Any = np.inf, group: Group | None = None
+) -> Form:
     """A form whose norm is that of the radii at most, and whose radii are at most the norm."""
     norm = np.minimum(norm, euclidean(radius))
-    return Form(centre, slopes, np.minimum(radius, norm[..., None]), norm)
+    return Form(centre, slopes, np.minimum(radius, norm[..., None]), norm, group)
 
 
 def euclidean(radius: Any) -> Any:
@@ -67,10 +80,27 @@ def euclidean(radius: Any) -> Any:
 
 
 def total(form: Form) -> Any:
-    """An upper bound of ``sum_s |slopes[s]|``, shape (..., n)."""
+    """An upper bound of ``|sum_s slopes[s] symbol_s|``, shape (..., n).
+
+    Each symbol alone counts with its modulus, those of a ball together with the dual norm.
+    """
     if not form.symbols:
         return np.zeros(form.centre.shape)
-    return raised(np.abs(form.slopes).sum(axis=-2), form.symbols)
+    count = 0 if form.group is None else min(form.group.count, form.symbols)
+    size = np.abs(form.slopes[..., count:, :]).sum(axis=-2)
+    if count:
+        first = form.slopes[..., :count, :]
+        assert form.group is not None
+        if form.group.ord == 1:
+            size = size + np.max(np.abs(first), axis=-2)
+        else:
+            size = size + euclidean(np.swapaxes(first, -1, -2))
+    return raised(size, form.symbols + 4)
+
+
+def joint_group(*forms: Form) -> Group | None:
+    """What is known of the first symbols: all forms of one analysis speak of the same."""
+    return next((form.group for form in forms if form.group is not None), None)
 
 
 def interval(form: Form) -> tuple[Any, Any]:
@@ -84,9 +114,9 @@ def shortened(full: Form, symbols: int) -> Form:
     """The same with at most so many symbols; the others go into the radius."""
     if full.symbols <= symbols:
         return full
-    rest = np.abs(full.slopes[..., symbols:, :]).sum(axis=-2)
+    rest = np.abs(full.slopes[..., symbols:, :]).sum(axis=-2)  # each symbol is in [-1, 1]
     radius = raised(full.radius + rest, full.symbols + 1)
-    return form_of(full.centre, full.slopes[..., :symbols, :], radius)
+    return form_of(full.centre, full.slopes[..., :symbols, :], radius, group=full.group)
 
 
 def affine(
@@ -113,7 +143,7 @@ def affine(
     norm = raised(raised(norm, 2 * len(terms)) + euclidean(rounding), 2)
     if slopes is None:
         slopes = np.zeros((*centre.shape[:-1], 0, centre.shape[-1]))
-    return form_of(centre, slopes, radius, norm)
+    return form_of(centre, slopes, radius, norm, joint_group(*(v for _, v in terms)))
 
 
 def add(first: Form, second: Form) -> Form:
@@ -126,6 +156,7 @@ def add(first: Form, second: Form) -> Form:
         _padded(first.slopes, symbols) + _padded(second.slopes, symbols),
         raised(first.radius + second.radius + rounding, 4),
         raised(first.norm + second.norm + euclidean(rounding), 4),
+        joint_group(first, second),
     )
 
 
@@ -142,7 +173,7 @@ def multiply(first: Form, second: Form) -> Form:
     new = raised(totals * others + (sizes + totals) * second.radius, 8) + allowance(linear, 8)
     radius = raised(raised(first.radius * largest, 8) + new, 2)
     norm = raised(first.norm * raised(largest, 8).max(axis=-1, initial=0.0) + euclidean(new), 8)
-    return form_of(first.centre * second.centre, slopes, radius, norm)
+    return form_of(first.centre * second.centre, slopes, radius, norm, joint_group(first, second))
 
 
 def contract(first: Form, second: Form) -> Form:
@@ -165,7 +196,7 @@ def contract(first: Form, second: Form) -> Form:
     )
     radius = raised(totals @ others, size + 4) + new + remainders
     radius = raised(raised(radius, 4) + allowance(linear, size + 8), 2)
-    return form_of(first.centre @ second.centre, slopes, radius)
+    return form_of(first.centre @ second.centre, slopes, radius, group=joint_group(first, second))
 
 
 def _padded(slopes: Any, symbols: int) -> Any:

@@ -8,8 +8,8 @@ stands at the sites.  Real arithmetic: conversions between floating dtypes are t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.extend.core as jex
@@ -17,6 +17,8 @@ import numpy as np
 
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.maps import LinearMap
+from jaxbarron.bounds.replacements import Replacement
+from jaxbarron.programs import Operation, Program, Register
 
 __all__ = [
     "Affine",
@@ -27,7 +29,9 @@ __all__ = [
     "Node",
     "Product",
     "Site",
+    "floor_of",
     "mark_site",
+    "with_kernels",
 ]
 
 
@@ -99,7 +103,7 @@ class Network:
     Attributes:
         nodes: each refers to earlier ones.
         outputs: for each output of the function its node and shape; None where an output is
-            beyond a primitive without a rule, or no array of reals.
+            beyond a primitive without a rule.
         sites: the activation sites; a site may stand at several nodes (a loop).
         ends_at: the first primitive without a rule that an output needs, with the reason; None if
             there is none.
@@ -109,6 +113,17 @@ class Network:
     outputs: tuple[tuple[int, tuple[int, ...]] | None, ...]
     sites: tuple[Site, ...]
     ends_at: str | None
+
+
+# Below, exp and its derivative are less than 1e-300, which every table allows for: the large
+# negative numbers that masks put in.
+_VANISHES = -800.0
+
+
+def floor_of(program: Program) -> float:
+    """Where a function and its derivative have vanished below: known of exp alone."""
+    simple = program == Program((Operation("exp", (Register(0),)),), Register(1))
+    return _VANISHES if simple else -math.inf
 
 
 _site = jex.Primitive("jaxbarron_site")
@@ -128,6 +143,21 @@ def _same_array(z: Any, *, index: int) -> Any:
 def is_site(eqn: Any) -> bool:
     """Whether an equation of a jaxpr is a marked site."""
     return eqn.primitive is _site
+
+
+def with_kernels(network: Network, kernels: Mapping[str, Replacement | None]) -> Network:
+    """The same network with other replacements at its sites, by their paths."""
+    sites = [
+        Site(site.path, Pair(site.pair.source, kernels.get(site.path))) for site in network.sites
+    ]
+    cells = [Cells(site.pair) for site in sites]
+    nodes = tuple(
+        replace(node, cells=cells[node.site])
+        if isinstance(node, Elementwise) and node.site is not None
+        else node
+        for node in network.nodes
+    )
+    return replace(network, nodes=nodes, sites=tuple(sites))
 
 
 class Builder:
@@ -161,6 +191,7 @@ class Builder:
         cells, name = self._site_cells[site], self.sites[site].path
         return self.append(Elementwise(self.nodes[source].size, source, cells, site, name))
 
-    def elementwise(self, source: int, cells: Cells, name: str, floor: float = -math.inf) -> int:
+    def elementwise(self, source: int, cells: Cells, name: str) -> int:
         """A scalar function of a node."""
+        floor = floor_of(cells.pair.source)
         return self.append(Elementwise(self.nodes[source].size, source, cells, None, name, floor))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.dtypes
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.bounds.networks.graph import Builder, Constant, Network, Node, Product, Site, is_site
 from jaxbarron.bounds.networks.maps import scaling, selection
-from jaxbarron.programs import INLINED_CALLS
+from jaxbarron.programs import INLINED_CALLS, scan_split
 
 __all__ = ["Known", "Missing", "NoRule", "Reader", "Unknown", "Value", "network_of"]
 
 _MOST_STEPS = 4096  # of loops that are written out
+_MAXIMUM = "a maximum over an axis: no rule for its value"
 
 
 class NoRule(Exception):
@@ -92,19 +96,28 @@ def network_of(closed: Any, inputs: Sequence[Any], sites: Sequence[Site]) -> Net
             outputs.append(None)
             ends_at = ends_at or result.reason
         elif isinstance(result, Known) and not result.is_real:
-            outputs.append(None)
+            # no real number, but the same in both networks
+            outputs.append((reader.node(Known(np.zeros(result.shape))), result.shape))
         elif isinstance(result, Known | Unknown):
             outputs.append((reader.node(result), result.shape))
         else:
             outputs.append(None)
-            ends_at = ends_at or "a maximum over an axis: no rule for its value"
+            ends_at = ends_at or _MAXIMUM
     return Network(tuple(reader.build.nodes), tuple(outputs), reader.build.sites, ends_at)
 
 
 def known(value: Any) -> Known:
-    """A concrete array; floats become the doubles that they are."""
+    """A concrete array; floats become the doubles that they are, random keys stay JAX arrays."""
+    if jnp.issubdtype(getattr(value, "dtype", bool), jax.dtypes.prng_key):
+        return Known(value)
     array = np.asarray(value)
     return Known(array.astype(np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array)
+
+
+def _empty(aval: Any) -> Known:
+    """An array without numbers: it depends on nothing."""
+    real = jnp.issubdtype(aval.dtype, jnp.floating)
+    return Known(np.zeros(aval.shape, np.float64 if real else aval.dtype))
 
 
 class Reader:
@@ -142,6 +155,8 @@ class Reader:
             if name in INLINED_CALLS:
                 body = eqn.params[INLINED_CALLS[name]]
                 return self.run(getattr(body, "jaxpr", body), getattr(body, "consts", ()), operands)
+            if all(math.prod(getattr(x.aval, "shape", (1,))) == 0 for x in eqn.outvars):
+                return [_empty(var.aval) for var in eqn.outvars]
             if name in _LOOPS:
                 return _LOOPS[name](self, eqn, operands)
             if lost is not None:
@@ -222,7 +237,7 @@ class Reader:
 def _scan(reader: Reader, eqn: Any, operands: list[Value]) -> list[Value]:
     params = eqn.params
     body, length = params["jaxpr"], params["length"]
-    n_consts, n_carry = params["num_consts"], params["num_carry"]
+    n_consts, n_carry, _ = scan_split(eqn)
     if length > _MOST_STEPS:
         raise NoRule(f"scan: more than {_MOST_STEPS} steps")
     consts, carry = operands[:n_consts], operands[n_consts : n_consts + n_carry]
@@ -234,8 +249,10 @@ def _scan(reader: Reader, eqn: Any, operands: list[Value]) -> list[Value]:
         rows.append(results[n_carry:])
     if params["reverse"]:
         rows.reverse()
-    count = len(eqn.outvars) - n_carry
-    return [*carry, *(_stacked(reader, [row[k] for row in rows]) for k in range(count))]
+    made = [_empty(var.aval) for var in eqn.outvars[n_carry:]]
+    if rows:
+        made = [_stacked(reader, [row[k] for row in rows]) for k in range(len(made))]
+    return [*carry, *made]
 
 
 def _while(reader: Reader, eqn: Any, operands: list[Value]) -> list[Value]:
@@ -267,6 +284,8 @@ _LOOPS: dict[str, Rule] = {"scan": _scan, "while": _while, "cond": _cond}
 def _row(reader: Reader, value: Value, step: int) -> Value:
     if isinstance(value, Missing):
         return value
+    if not isinstance(value, Known | Unknown):
+        return Missing(_MAXIMUM)
     if isinstance(value, Known):
         radius = None if value.radius is None else value.radius[step]
         return Known(value.value[step], radius)
@@ -276,4 +295,6 @@ def _row(reader: Reader, value: Value, step: int) -> Value:
 
 def _stacked(reader: Reader, values: Sequence[Value]) -> Value:
     lost = next((x for x in values if isinstance(x, Missing)), None)
+    if lost is None and any(not isinstance(x, Known | Unknown) for x in values):
+        lost = Missing(_MAXIMUM)
     return lost if lost is not None else reader.joined(values)

@@ -14,15 +14,11 @@ import scipy.sparse
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.constants import fold_reals
 from jaxbarron.bounds.networks.maps import Blocks, Sparse, scaling, selection
-from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value
+from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value, known
 from jaxbarron.bounds.networks.shifts import apply_relative, peak
 from jaxbarron.programs import ARITY, Operation, Program, Register
 
 __all__ = ["RULES", "fold", "with_relative"]
-
-# Below, exp and its derivative are less than 1e-300, which every table allows for: the large
-# negative numbers that masks put in.
-_VANISHES = -800.0
 
 Rule = Callable[[Reader, Any, list[Any]], list[Value]]
 
@@ -36,23 +32,33 @@ _PROBED = ("conv_general_dilated", "reduce_window_sum", "cumsum")
 _MOST_PROBED = 1 << 28  # numbers in the matrix of a linear primitive, before zeros are dropped
 
 
+# Of exact numbers these give exact numbers.
+_EXACT = {"reduce_max", "reduce_min", "argmax", "argmin", "sort", "floor", "ceil", "round", "rem",
+          "bitcast_convert_type"}  # fmt: skip
+
+
 def fold(eqn: Any, operands: Sequence[Known]) -> list[Value]:
     """An equation whose operands are all known."""
     name, reals = eqn.primitive.name, [x for x in operands if x.is_real]
     if name in _IDENTITIES and operands[0].is_real and _gives_reals(eqn):
         return list(operands)
     if not reals and not _gives_reals(eqn):
-        return [Known(np.asarray(x)) for x in _bound(eqn, [x.value for x in operands])]
+        return [known(x) for x in _bound(eqn, [x.value for x in operands])]
     if name == "convert_element_type" and jnp.issubdtype(operands[0].value.dtype, jnp.integer):
-        return [Known(operands[0].value.astype(np.float64))]
+        return [_as_double(operands[0].value)]
     if name == "convert_element_type" and any(x.radius is not None for x in reals):
         raise NoRule(f"{name}: a number known up to rounding, as an integer")
-    if name in ("convert_element_type", "iota", "random_bits"):
-        return [_as_known(x) for x in _bound(eqn, [x.value for x in operands])]
+    if name == "convert_element_type" and reals:
+        _check_fits(operands[0].value, eqn.params["new_dtype"])
+    if name == "bitcast_convert_type" and reals:
+        raise NoRule(f"{name}: the bits of a real number")
+    exact = all(x.radius is None for x in operands)
+    if name in ("convert_element_type", "iota") or (name in _EXACT and exact):
+        return [known(x) for x in _bound(eqn, [x.value for x in operands])]
     if name in _MOVES:
         values = _bound(eqn, [x.value for x in operands])
         if all(x.radius is None for x in operands):
-            return [_as_known(x) for x in values]
+            return [known(x) for x in values]
         radii = _bound(eqn, [_radius(x) if x.is_real else x.value for x in operands])
         return [Known(np.asarray(x), np.asarray(r)) for x, r in zip(values, radii, strict=True)]
     return fold_reals(eqn, operands)
@@ -62,9 +68,21 @@ def _radius(x: Known) -> Any:
     return np.zeros(x.shape) if x.radius is None else x.radius
 
 
-def _as_known(x: Any) -> Known:
-    array = np.asarray(x)
-    return Known(array.astype(np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array)
+def _check_fits(value: Any, dtype: Any) -> None:
+    """Beyond the integers of a dtype a conversion gives what the compiler likes."""
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return
+    low, high = (float(x) for x in (jnp.iinfo(dtype).min, jnp.iinfo(dtype).max))
+    if not np.all((np.trunc(value) >= low) & (np.trunc(value) <= high) & (value < 2.0**63)):
+        raise NoRule(f"convert_element_type: a number that {jnp.dtype(dtype).name} does not hold")
+
+
+def _as_double(x: Any) -> Known:
+    """Integers as reals: exact up to 2**53."""
+    value = x.astype(np.float64)
+    if x.size and max(abs(int(x.max())), abs(int(x.min()))) > 1 << 53:
+        return Known(value, np.abs(value) * 2.0**-52)
+    return Known(value)
 
 
 def _gives_reals(eqn: Any) -> bool:
@@ -307,8 +325,7 @@ def _probe(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
 
 def _scalar_function(reader: Reader, x: Unknown, operation: Operation) -> list[Value]:
     cells = Cells(Pair(Program((operation,), Register(1))))
-    floor = _VANISHES if operation.name == "exp" else -math.inf
-    return [Unknown(reader.build.elementwise(x.node, cells, operation.name, floor), x.shape)]
+    return [Unknown(reader.build.elementwise(x.node, cells, operation.name), x.shape)]
 
 
 def _unary(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value
@@ -57,7 +58,7 @@ def apply_relative(
     """An equation of which an operand is relative."""
     name, shape = eqn.primitive.name, tuple(eqn.outvars[0].aval.shape)
     first = operands[0]
-    if name in _KEEPERS:
+    if name in _KEEPERS and jnp.issubdtype(eqn.outvars[0].aval.dtype, jnp.floating):
         return list(operands)
     if name == "max" and _is_minus_infinity(first):
         return [operands[1]]

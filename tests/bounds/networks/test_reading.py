@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from jaxbarron.bounds.networks import adjoints, forms
-from jaxbarron.bounds.networks.differential import Analysis, input_form
+from jaxbarron.bounds.networks.differential import Analysis
 from jaxbarron.bounds.networks.reading import network_of
+from jaxbarron.bounds.networks.regions import input_form
 from jaxbarron.domains import Box
 from jaxbarron.switching import switch
 from jaxbarron.switching.end_to_end import end_to_end_bound
