@@ -12,7 +12,9 @@ from collections.abc import Callable
 from jaxbarron.activations import Activation
 from jaxbarron.bounds.density_edges import growing_reach, taylor
 from jaxbarron.bounds.edge import Edge
+from jaxbarron.bounds.erf_edges import correction, gaussian_particles, poisson, strip
 from jaxbarron.bounds.finite_edges import hierarchy, linear_combination, unit
+from jaxbarron.bounds.heat_edges import heat, mixture
 from jaxbarron.bounds.ramps import ramp
 from jaxbarron.bounds.reach_cells import reach_cells
 from jaxbarron.bounds.unit_edges import inverse_convolution, resolvent, spectrum
@@ -68,4 +70,10 @@ RULES: dict[str, Callable[[Activation, Activation, int], Edge | None]] = {
     "inverse convolution": inverse_convolution,
     "resolvent": resolvent,
     "spectrum": spectrum,
+    "mixture": mixture,
+    "heat": heat,
+    "strip": strip,
+    "poisson": poisson,
+    "gaussian particles": gaussian_particles,
+    "correction": correction,
 }
