@@ -158,9 +158,7 @@ def _remainder_of_the_pair() -> Any:
         left = _gaussian_derivatives(steep * u - shift)
         right = _gaussian_derivatives(steep * u + shift)
         factor = 2 / flint.arb.pi().sqrt()
-        return [
-            factor * own[k - 1] - share * steep**k * (left[k] - right[k]) for k in range(1, 5)
-        ]
+        return [factor * own[k - 1] - share * steep**k * (left[k] - right[k]) for k in range(1, 5)]
 
     points = grid(_ZERO, _REACH, 256)
     mass, first = integrals_of_modulus(lambda u: (derivatives(u)[0], derivatives(u)[1]), points)

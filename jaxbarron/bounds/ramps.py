@@ -18,7 +18,7 @@ from jaxbarron.bounds.mean_kernels import largest_of_bernstein, prices
 from jaxbarron.bounds.reach_cells import reach_cells
 from jaxbarron.kernels import hierarchy_constant
 
-__all__ = ["ramp", "rise_of"]
+__all__ = ["cancelling_kinks", "ramp", "rise_of"]
 
 _BITS = 192
 _THEOREM = "Theorem Ramps"
@@ -73,7 +73,7 @@ def _price_of_relu(source: Activation) -> tuple[float, str] | None:
 
 
 def _is_of_bounded_variation(source: Activation) -> bool:
-    """Whether sigma'' and its variation have finite weighted integrals; a jump of sigma' has not."""
+    """Whether sigma'' and its variation have finite weighted integrals: sigma' does not jump."""
     moments = [absolute_moment(source, 1, k).upper for k in range(2)]
     return all(map(math.isfinite, [*moments, weighted_moment(source, {3: 1.0}, 1).upper]))
 
@@ -96,3 +96,15 @@ def _into_log_cosh(source: Activation, target: Activation, order: int) -> Edge |
         upper = largest_of_bernstein(rows)
     formula = "sigma(z) = P(z) + lim int D(t)/2 tau(lambda (z - t))/lambda dt, D = sigma''"
     return make_edge(source, target, order, "ramp", upper, _THEOREM, formula)
+
+
+def cancelling_kinks(source: Activation, target: Activation, order: int) -> Edge | None:
+    """Theorem Cancelling kinks: ReLU from three hard-swish units whose other kinks cancel."""
+    if (source.name, target.name, order) != ("relu", "hard_swish", 1):
+        return None
+    formula = (
+        "relu = -tau_(0,h) - tau_(-h,0) + tau_(-h,h) + r, tau_(p,q) hard_swish with its kinks at "
+        "p and q, r'' = 1/h on (-h, h), h -> 0"
+    )
+    theorem = "Theorem Cancelling kinks"
+    return make_edge(source, target, order, "cancelling kinks", 5.0, theorem, formula)
