@@ -203,7 +203,7 @@ SOFTSIGN_PARTICLES = tuple(
     )
 )  # fmt: skip
 _WIDTH = flint.fmpq(7, 20)  # theta of the heat kernel
-_NEAR, _FAR = 4, 1 << 12
+_NEAR, _FAR = 4, 1 << 16
 
 
 def correction(source: Activation, target: Activation, order: int) -> Edge | None:

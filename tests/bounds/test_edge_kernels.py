@@ -101,8 +101,8 @@ def test_uniform_kernels_serve_every_smaller_reach():
 
 def test_the_cost_in_every_weight():
     kernel = edge_of("linear combination").kernel(reach=2.0)
-    c, a, b = (np.abs(np.asarray(x).ravel()) for x in
-               (kernel.measure.weights, kernel.measure.directions, kernel.measure.offsets))  # fmt: skip
+    leaves = (kernel.measure.weights, kernel.measure.directions, kernel.measure.offsets)
+    c, a, b = (np.abs(np.asarray(x).ravel()) for x in leaves)
     expected = {
         "homogeneous": c @ (2 * a + b), "inhomogeneous": c @ (1 + 2 * a + b),
         "total_variation": c.sum(), "l2": c @ np.hypot(2 * a, b), "bias_free": c @ (2 * a),
