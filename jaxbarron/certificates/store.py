@@ -70,7 +70,32 @@ def verify(certificate: AnyCertificate | str | os.PathLike[str]) -> Verification
     data = read(Path(certificate))
     if data.get("digest") != digest(data):
         return Verification(False, "the file was changed: its digest does not match its content")
-    return _checked(_from_json(data))
+    found = _from_json(data)
+    changed = _differences(found, data)
+    if changed:
+        return Verification(
+            False, f"the file says other things than its numbers do, in: {', '.join(changed)}"
+        )
+    return _checked(found)
+
+
+def _differences(certificate: AnyCertificate, data: dict[str, Any]) -> list[str]:
+    """The fields that :func:`save` would not write like this, the sentences among them."""
+    try:
+        written = to_document(certificate)
+    except (ArithmeticError, LookupError, TypeError, ValueError, JaxbarronError):
+        return ["its numbers, of which no sentence can be made"]
+    both, empty = {**data, **written}, object()
+    return sorted(
+        key
+        for key in both
+        if key != "digest"
+        and _canonical(written.get(key, empty)) != _canonical(data.get(key, empty))
+    )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=lambda _: "missing")
 
 
 def _checked(certificate: AnyCertificate) -> Verification:
