@@ -16,10 +16,12 @@ from typing import Any, Literal
 from jaxbarron.activations import Activation, activation, registered_activations
 from jaxbarron.balls.outward import product_up
 from jaxbarron.bounds.constants import Constant
+from jaxbarron.bounds.edge_kernels import EdgeKernel, embedding_kernel
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
+from jaxbarron.errors import UnreachableTargetError
 
 __all__ = ["Embedding", "embedding", "embedding_constant", "embeddings"]
 
@@ -67,6 +69,47 @@ class Embedding:
         if not self.route:
             return ""
         return self.route[0].theorem if len(self.route) == 1 else "Theorem Chain"
+
+    def kernel(
+        self,
+        *,
+        reach: float | None = None,
+        tol: float | None = None,
+        particles: int | None = None,
+        uniform: bool = False,
+    ) -> EdgeKernel:
+        """The kernel from sigma to tau, along the whole route: see ``Edge.kernel`` of one edge.
+
+        Where every edge of the route is a finite identity it is their composition; elsewhere the
+        combination of least constant is sought for the pair, which is never dearer than composing.
+
+        Args:
+            reach: serve ``|z| <= reach``; None for all of R, where finite identities hold there.
+            tol: the largest certified error, absolute; by default 1e-3.
+            particles: instead of ``tol``: the largest number of particles.
+            uniform: seek the least constant for all particles of at most this reach.
+
+        Raises:
+            UnreachableTargetError: the pair is not embedded, or open.
+            UsageError: both ``tol`` and ``particles``, or a number of particles below 1.
+            ToleranceError: a tolerance that is no finite number > 0, or that is not met.
+            DomainError: a reach that is no finite number > 0, or none where one is needed.
+
+        Example:
+            >>> found = embedding("softsign", "tanh").kernel(reach=2.0, tol=1e-2)
+            >>> found.error.upper <= 1e-2, found.constant <= found.bound
+            (True, True)
+        """
+        if not self.route:
+            raise UnreachableTargetError(
+                f"given: the kernel of {self.source.name} -> {self.target.name}, which is "
+                f"{self.verdict}; expected: an embedded pair; do: choose another target"
+            )
+        pair = self.source, self.target, self.order, self.upper
+        return embedding_kernel(
+            *pair, steps=[(e.source, e.target) for e in self.route], reach=reach, tol=tol,
+            particles=particles, uniform=uniform,
+        )  # fmt: skip
 
     @property
     def certificate(self) -> EmbeddingCertificate | NonEmbeddingCertificate | None:

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from jaxbarron.activations import Activation
 from jaxbarron.bounds.density_edges import growing_reach, taylor
 from jaxbarron.bounds.edge import Edge
+from jaxbarron.bounds.erf_edges import correction, gaussian_particles, poisson, strip
 from jaxbarron.bounds.finite_edges import hierarchy, linear_combination, unit
-from jaxbarron.bounds.ramps import ramp
+from jaxbarron.bounds.heat_edges import heat, mixture
+from jaxbarron.bounds.ramps import cancelling_kinks, ramp
 from jaxbarron.bounds.reach_cells import reach_cells
 from jaxbarron.bounds.unit_edges import inverse_convolution, resolvent, spectrum
 from jaxbarron.errors import UsageError
@@ -65,7 +67,14 @@ RULES: dict[str, Callable[[Activation, Activation, int], Edge | None]] = {
     "reach cells": reach_cells,
     "taylor on a reach": growing_reach,
     "ramp": ramp,
+    "cancelling kinks": cancelling_kinks,
     "inverse convolution": inverse_convolution,
     "resolvent": resolvent,
     "spectrum": spectrum,
+    "mixture": mixture,
+    "heat": heat,
+    "strip": strip,
+    "poisson": poisson,
+    "gaussian particles": gaussian_particles,
+    "correction": correction,
 }

@@ -20,7 +20,7 @@ from jaxbarron.balls.series import local_series, taylor_coefficients, working_pr
 from jaxbarron.balls.suprema import lower_float
 from jaxbarron.bounds.constants import density_part, variation_constant
 from jaxbarron.bounds.lines import tail_line
-from jaxbarron.bounds.regularity import derivative_bound, modulus_bound
+from jaxbarron.bounds.regularity import derivative_bound, jump, jump_orders, modulus_bound
 from jaxbarron.kernels import hierarchy_constant
 from jaxbarron.programs import evaluate_program
 
@@ -269,9 +269,37 @@ def _variation(
         return lower_float(flint.arb(of_sigma) / flint.arb(of_tau))
 
 
+def _jump(
+    source: Activation, target: Activation, order: int, spread: float, offset: float
+) -> float:
+    """The largest jump of the slope against that of tau's."""
+    if order != 1 or spread != math.inf or source.homogeneity not in (None, 1):
+        return 0.0
+    of_tau, of_sigma = _largest_jump(target), _largest_jump(source)
+    if of_tau is None or of_sigma is None or not float(of_tau.upper()) > 0:
+        return 0.0
+    with working_precision(_BITS):
+        return lower_float(abs(of_sigma) / of_tau)
+
+
+@functools.lru_cache(maxsize=512)
+def _largest_jump(sigma: Activation) -> Any | None:
+    """A ball of the largest jump of the slope in modulus; None where sigma itself may jump."""
+    if sigma.homogeneity is not None:
+        return flint.arb(1) if sigma.homogeneity == 1 else None
+    if derivative_bound(sigma, 1, continuous=False) == math.inf:
+        return None
+    with working_precision(_BITS):
+        found = [jump(sigma.program, place, 1) for place, j in jump_orders(sigma) if j == 1]
+        if any(x is None for x in found):
+            return None
+        return functools.reduce(lambda a, b: a.max(abs(b)), found, flint.arb(0))
+
+
 FUNCTIONALS: dict[str, _Functional] = {
     "density part": _Functional(_density_places, _density),
     "variation of the slope": _Functional(_limit_place, _variation),
+    "jump of the slope": _Functional(_limit_place, _jump),
     "slope": _Functional(_limit_place, _slope),
     "value": _Functional(_value_places, _value),
 }

@@ -103,6 +103,8 @@ def check(certificate: ConstantCertificate) -> Verification:
             f"claimed: [{certificate.lower!r}, {certificate.upper!r}]; "
             f"proved: [{found.lower!r}, {found.upper!r}]",
         )
+    if certificate.theorem != found.theorem:
+        return Verification(False, f"it rests on {found.theorem}, not on {certificate.theorem}")
     return Verification(True, "derived again: " + certificate.claim)
 
 

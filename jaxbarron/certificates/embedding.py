@@ -94,6 +94,8 @@ def check(certificate: EmbeddingCertificate) -> Verification:
             )
         if found.theorem != edge.theorem:
             return Verification(False, f"{step} rests on {found.theorem}, not on {edge.theorem}")
+        if found.formula != edge.formula:
+            return Verification(False, f"the kernel of {step} is {found.formula}")
         total = product_up(total, edge.upper)
     if not total <= certificate.upper < math.inf:
         return Verification(
@@ -165,8 +167,9 @@ def from_json(data: dict[str, Any]) -> EmbeddingCertificate:
             float.fromhex(lower["spread"]),
             float.fromhex(lower["offset"]),
             float.fromhex(lower["value"]),
-            str(lower["theorem"]),
         )
+        if math.isnan(bound.spread) or not math.isfinite(bound.offset):
+            raise ValueError("the particle of the lower bound is not one of numbers")
     upper = float.fromhex(data["upper"])
     return EmbeddingCertificate(route, bound, upper, data["level"])
 

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import flint
 import numpy as np
 
 from jaxbarron.activations import Activation, activation
+from jaxbarron.balls.series import local_series, working_precision
 from jaxbarron.bounds.kernel_error import KernelError, kernel_error
 from jaxbarron.certificates.files import (
     Level,
@@ -20,6 +22,10 @@ from jaxbarron.errors import UsageError
 from jaxbarron.measures import ParticleMeasure, check_kernel
 
 __all__ = ["Certificate", "ErrorBound", "check", "from_json", "kernel_certificate", "to_json"]
+
+_BITS = 192
+_NEAR = 2.0**-20  # times 1 + |where|, 2^10 at most: how close to it an error is looked for
+_SHARE = 0.99  # and what part of ``lower`` it has to reach there
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,47 @@ def check(certificate: Certificate) -> Verification:
                 f"the error of derivative {j} lies in [{found.lower:.9g}, {found.upper:.9g}]; this "
                 f"does not prove the claim [{claimed.lower:.9g}, {claimed.upper:.9g}]",
             )
+        if not _is_attained(certificate, claimed, found.where):
+            return Verification(
+                False,
+                f"the error of derivative {j} near z = {claimed.where:.9g} is not the claimed "
+                f"{claimed.lower:.9g}",
+            )
     return Verification(True, "every bound was derived again: " + certificate.claim)
+
+
+def _is_attained(certificate: Certificate, claimed: ErrorBound, found: float) -> bool:
+    """Whether the error may be 0.99 of ``lower`` close to ``where``.
+
+    It is enclosed over that ball: a place where it is smaller throughout is found out.  A limit
+    must be the one that was found again.
+    """
+    if claimed.where == found or claimed.lower <= 0:
+        return not math.isnan(claimed.where) or math.isnan(found)
+    if not (math.isfinite(claimed.where) and abs(claimed.where) <= certificate.reach):
+        return False
+    size = 1 + abs(claimed.where)
+    with working_precision(_BITS + 3 * math.frexp(size)[1], claimed.derivative + 3):
+        point = flint.arb(claimed.where)
+        near = _NEAR * min(size, 1024.0)
+        value = _error_at(certificate, point, claimed.derivative)
+        slope = _error_at(certificate, flint.arb(claimed.where, near), claimed.derivative + 1)
+        return not abs(value) + near * abs(slope) < flint.arb(_SHARE) * claimed.lower
+
+
+def _error_at(certificate: Certificate, ball: Any, order: int) -> Any:
+    """The error's derivative on a ball; far out its terms cancel."""
+    total, kernel = _derivative(certificate.source, ball, order), certificate.kernel
+    rows = zip(kernel.weights[:, 0], kernel.directions[:, 0], kernel.offsets, strict=True)
+    for c, alpha, beta in (tuple(map(float, row)) for row in rows):
+        factor = flint.arb(c) * flint.arb(alpha) ** order
+        total -= factor * _derivative(certificate.target, alpha * ball + beta, order)
+    return total
+
+
+def _derivative(sigma: Activation, ball: Any, order: int) -> Any:
+    found = local_series(sigma.program, flint.arb_series([ball, 1], prec=order + 2), ball)
+    return found.coefficients[order] * math.factorial(order)
 
 
 def to_json(certificate: Certificate) -> dict[str, Any]:
@@ -250,7 +296,7 @@ def from_json(data: dict[str, Any]) -> Certificate:
     kernel = ParticleMeasure(weights[:, None], directions[:, None], offsets)
     errors = tuple(
         ErrorBound(
-            int(error["derivative"]),
+            error["derivative"],
             float.fromhex(error["lower"]),
             float.fromhex(error["upper"]),
             float.fromhex(error["where"]),
@@ -258,6 +304,8 @@ def from_json(data: dict[str, Any]) -> Certificate:
         for error in data["errors"]
     )
     reach = float.fromhex(data["reach"])
+    if not all(type(error.derivative) is int for error in errors):
+        raise ValueError("the order of a derivative is no whole number")
     if not errors or not reach > 0 or data["level"] not in ("rigorous", "float", "sampled"):
         raise ValueError("a bound, the reach or the level is missing or out of range")
     return Certificate(
@@ -267,5 +315,4 @@ def from_json(data: dict[str, Any]) -> Certificate:
         reach,
         errors,
         data["level"],
-        str(data["theorem"]),
     )

@@ -92,7 +92,34 @@ def verify(certificate: AnyCertificate | str | os.PathLike[str]) -> Verification
         return Verification(False, "the file was changed: its digest does not match its content")
     if "arrays" in data and _digest_of(_content(path, data)) != data["arrays"].get("digest"):
         return Verification(False, "the arrays were changed: their digest does not match")
-    return _checked(_from_json(data, path))
+    found = _from_json(data, path)
+    changed = _differences(found, data)
+    if changed:
+        return Verification(
+            False, f"the file says other things than its numbers do, in: {', '.join(changed)}"
+        )
+    return _checked(found)
+
+
+def _differences(certificate: AnyCertificate, data: dict[str, Any]) -> list[str]:
+    """The fields that :func:`save` would not write like this, the sentences among them."""
+    try:
+        written = to_document(certificate)
+    except (ArithmeticError, LookupError, TypeError, ValueError, JaxbarronError):
+        return ["its numbers, of which no sentence can be made"]
+    if "arrays" in written and isinstance(data.get("arrays"), dict):
+        written["arrays"] |= {"file": data["arrays"].get("file")}  # a name of the caller's
+    both, empty = {**data, **written}, object()
+    return sorted(
+        key
+        for key in both
+        if key != "digest"
+        and _canonical(written.get(key, empty)) != _canonical(data.get(key, empty))
+    )
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=lambda _: "missing")
 
 
 def _checked(certificate: AnyCertificate) -> Verification:

@@ -79,7 +79,7 @@ PRECISE = {
 }
 GRID = np.unique(np.concatenate([np.linspace(-1, 1, 801), np.cos(np.pi * np.arange(801) / 800)]))
 TABLE = {key: best_approximations(*key) for key in tabulated_pairs()}
-# not in the table: GELU does not embed in tanh, but one particle of it has approximations
+# not in the table: GELU does not embed in tanh at order 1, but one particle has approximations
 GELU_IN_TANH = compute_approximations(activation("gelu"), activation("tanh"), 1)
 
 
@@ -151,19 +151,19 @@ def test_a_spread_of_entries_is_certified_again() -> None:
 
 @pytest.mark.parametrize(
     ("source", "target"),
-    [("gaussian", "tanh"), ("repu(2)", "tanh"), ("repu(3)", "sigmoid"), ("tanh", "gaussian"),
+    [("gaussian", "tanh"), ("repu(3)", "tanh"), ("softplus", "gelu"), ("tanh", "gaussian"),
      ("sigmoid", "gaussian"), ("repu(3)", "gaussian")],
 )  # fmt: skip
 def test_at_fifty_digits(source: str, target: str) -> None:
     if (source, target) not in {p[:2] for p in TABLE}:
         pytest.fail("the table no longer holds the pair: choose another")
-    row = TABLE[source, target, 1][2]
+    row = TABLE[source, target, 2][2]
     with mp.workdps(50):
         particles = [
             [mp.mpf(x) for x in p]
             for p in zip(row.weights, row.directions, row.offsets, strict=True)
         ]
-        norm = sum(abs(c) * (1 + abs(a) + abs(b)) for c, a, b in particles)
+        norm = sum(abs(c) * (1 + abs(a) + abs(b)) ** 2 for c, a, b in particles)
         assert norm <= row.norm <= norm * (1 + mp.mpf(2) ** -52)
         peaks = GRID[np.argsort(-np.abs(residual(source, target, row, GRID)))[:20]]
         largest = mp.mpf(0)
@@ -219,17 +219,17 @@ def test_numbers_that_are_not_finite_are_caught() -> None:
 # ------------------------------------------------------------------------ lower bounds
 
 
-@pytest.mark.parametrize(("source", "target"), [("gaussian", "tanh"), ("softsign", "gaussian")])
+@pytest.mark.parametrize(("source", "target"), [("gaussian", "tanh"), ("arctan", "gaussian")])
 def test_the_lower_bound_against_the_program_of_the_least_error(source: str, target: str) -> None:
     """Another program, least error for a norm, over part of the grid and other points."""
     sigma, tau = activation(source), activation(target)
-    particles = TradeOff(sigma, tau, 1).particles
-    for row in TABLE[source, target, 1][:3]:
+    particles = TradeOff(sigma, tau, 2).particles
+    for row in TABLE[source, target, 2][:3]:
         own = np.column_stack([row.directions, row.offsets])
         chosen = np.concatenate([particles[::7], own])
         x = np.linspace(-1, 1, 161)
         unit = FORMULAS[target](chosen[:, :1] * x + chosen[:, 1:])
-        matrix = (unit / (1 + np.abs(chosen).sum(axis=1))[:, None]).T
+        matrix = (unit / (1 + np.abs(chosen).sum(axis=1))[:, None] ** 2).T
         ones = np.ones((x.size, 1))
         f = FORMULAS[source](x)
         budget = np.append(np.ones(2 * len(chosen)), 0.0)[None]
@@ -367,8 +367,8 @@ def test_the_builder_resumes_and_drops(tmp_path, capsys) -> None:
 
 def test_the_shipped_rows_are_those_that_the_code_computes() -> None:
     for source, target in (("sigmoid", "gaussian"), ("gaussian", "tanh")):
-        rows = compute_approximations(activation(source), activation(target), 1)
-        for a, b in zip(rows, TABLE[source, target, 1], strict=True):
+        rows = compute_approximations(activation(source), activation(target), 2)
+        for a, b in zip(rows, TABLE[source, target, 2], strict=True):
             # another linear program's solver may choose other particles of the same norm
             assert a.norm == pytest.approx(b.norm, rel=3e-3)
             assert a.error == pytest.approx(b.error, rel=1e-2)

@@ -146,6 +146,9 @@ ATTACKED = [
     ("tanh", "log_cosh"), ("gelu", "log_cosh"), ("identity", "log_cosh"), ("repu(2)", "gelu"),
     ("repu(3)", "softplus"), ("repu(2)", "log_cosh"),
     ("relu", "hard_swish"), ("repu(2)", "hard_swish"), ("repu(2)", "elu"), ("repu(3)", "celu"),
+    ("tanh", "squareplus"), ("gelu", "mish"), ("tanh", "hard_swish"), ("gelu", "selu"),
+    ("erf", "tanh"), ("erf", "gaussian"), ("erf", "softsign"), ("tanh", "erf"), ("arctan", "erf"),
+    ("identity", "erf"), ("repu(2)", "erf"),
 ]  # fmt: skip
 
 

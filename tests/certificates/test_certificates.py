@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from fractions import Fraction
 
 import jax
@@ -265,8 +266,14 @@ def test_the_mathematics_alone_notices_a_changed_claim(saved) -> None:
 
 
 def test_a_weaker_claim_is_still_true(saved) -> None:
-    _, path = saved
+    certificate, path = saved
     rewrite(path, lambda d: d["errors"][0].update(upper=shift(d["errors"][0]["upper"], 2.0)))
+    verdict = jb.verify(path)  # the sentence still names the old bound
+    assert not verdict
+    assert verdict.reason.endswith("in: claim")
+    first, *others = certificate.errors
+    weaker = replace(certificate, errors=(replace(first, upper=2 * first.upper), *others))
+    jb.save(weaker, path)
     assert jb.verify(path)
 
 
