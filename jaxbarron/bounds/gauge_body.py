@@ -173,8 +173,14 @@ class GaugeBody:
 
     def gauge(self, moments: Float[Array, " k"]) -> Float[Array, ""]:
         """The least g with M in g times the body, to rounding, and raised by that rounding."""
+        return self.gauge_at(moments, self.critical(moments))
+
+    def gauge_at(
+        self, moments: Float[Array, " k"], critical: Float[Array, " m"]
+    ) -> Float[Array, ""]:
+        """The same where :meth:`critical` was called already."""
         corners = jnp.asarray(self.nodes, moments.dtype)
-        points = jnp.concatenate([corners, self.critical(moments)])
+        points = jnp.concatenate([corners, critical])
         eps = jnp.finfo(moments.dtype).eps
         return jnp.max(self.ratios(moments, points)) * (1 + _ROUNDING * eps)
 

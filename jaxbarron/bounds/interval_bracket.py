@@ -1,9 +1,10 @@
 """Both bounds of the norm on an interval driven together, as one pure JAX function.
 
-A program over cells and nodes gives a first M; each later round puts edges at the sign changes of
-Q_M and nodes at the extrema of |Q_M|, adds the curvature that the cells do not show, and solves
-again: Newton's method, globalised by the program.  Whatever it does, both bounds stay true, and the
-best of each is kept.
+Each round solves two small convex programs from the best M so far.  One, over cells and nodes, is
+linear and its dual solution is a representation; in the other the cells near the sign changes of
+Q_M are replaced by their curvature: Newton's method, globalised by the first.  The next round has
+edges at the sign changes and nodes at the extrema that these programs did not know.  Whatever they
+do, both bounds stay true, and the best of each is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from jaxtyping import Array, Float
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_dual import (
     constraint_curvature,
+    excess_of,
     lower_excess,
+    objective_curvature,
     split_at_roots,
 )
 from jaxbarron.bounds.interval_primal import upper_excess
@@ -27,9 +30,11 @@ from jaxbarron.bounds.polynomial_roots import real_roots
 
 __all__ = ["IntervalBracket", "interval_bracket"]
 
-_ROUNDS = 12
-_PARTS = (1.0, 0.5, 0.2, 0.05, 0.01)  # of a proposed step that are tried
-_OFFSETS = (0.0, *(sign * 10.0**-k for k in range(2, 9) for sign in (-1, 1)))
+_ROUNDS = 16
+_PARTS = (0.5, 0.2, 0.05)  # of Newton's step that are tried too
+_OFFSETS = (0.0, *(sign * 0.03 * 20.0**-k for k in range(5) for sign in (-1, 1)))
+_REMEMBERED = 3  # rounds whose cutting planes are kept
+_LOOSE = 4  # factor on the limits next to an extremum whose curvature is in the program
 _REL_GAP = 1e-10
 _CLOSED = 256  # units of rounding of the norm: no smaller gap is asked for
 _CLEAR = 1 / 16  # cells closer to a root of Q_M than this are left to the curvature
@@ -100,6 +105,17 @@ def interval_bracket(
     )
 
 
+class _Found(NamedTuple):
+    """The state of the search: the best bounds, and what the next round should know."""
+
+    best: IntervalBracket
+    charged: Any  # nodes of the last Newton program, and their dual mass
+    charges: Any
+    cuts: Any  # (rounds, x): extrema of |Q_M| that earlier programs did not know
+    switches: Any  # (rounds, t): sign changes of Q_M likewise
+    count: Any
+
+
 def _search(
     body: GaugeBody, profile: Profile, jets: Jets, density: Any, rel_gap: float, rounds: int
 ) -> IntervalBracket:
@@ -107,109 +123,99 @@ def _search(
     tolerance = max(rel_gap, _CLOSED * float(jnp.finfo(dtype).eps))
     linear = profile.polynomial(body)
     base = jnp.asarray(body.nodes, dtype)
+    offsets = jnp.asarray(_OFFSETS, dtype)
     scale = jnp.sum(jnp.abs(linear)) + jnp.sum(profile.masses()[0][:, 0])
     scale = jnp.where(scale > 0, scale, 1)
-    zero = jnp.zeros_like(linear)
 
-    def at(moments: Any) -> tuple[Any, Any]:
-        gauge = body.gauge(moments)
-        scaled = moments / jnp.where(gauge > 0, gauge, 1)
-        return lower_excess(body, profile, jets, scaled), scaled
-
-    def best_on_the_way(start: Any, bold: Any, safe: Any) -> tuple[Any, Any]:
-        """The bold proposal or the best of a few points on the way to the safe one."""
-        parts = jnp.asarray(_PARTS, dtype)
-        tried = start + parts[:, None] * (safe - start)
-        values, scaled = jax.vmap(at)(jnp.concatenate([bold[None], tried]))
-        index = jnp.argmax(values)
-        return values[index], scaled[index]
-
-    def newton(moments: Any, value: Any, charged: Any, charges: Any) -> Any:
-        finer, curvature, roots = split_at_roots(body, profile, jets, moments)
+    def at(moments: Any) -> tuple[Any, Any, Any, Any]:
+        """The lower bound at M, scaled into the body, and where Q_M says that more is to learn."""
         extrema = body.critical(moments)
-        shared = _shared(charged, charges, extrema)
-        curvature += constraint_curvature(body, moments, extrema, shared)
-        cells = finer.functionals(body)
-        near = _near(finer.edges, roots)
-        signs = jnp.where(near, jnp.sign(jnp.sum(cells * moments, axis=-1)) / 2, 0)
-        left = (linear - signs @ cells) / scale
-        others = jnp.where(near[:, None], 0, cells) / scale
-        loose = _loosened(base, extrema, shared > 0)
+        gauge = body.gauge_at(moments, extrema)
+        scaled = moments / jnp.where(gauge > 0, gauge, 1)
+        finer, roots = split_at_roots(body, profile, jets, scaled)
+        return excess_of(body, finer, scaled), scaled, extrema, roots
 
-        def proposal(cuts: Any) -> Any:
-            nodes = jnp.concatenate([base, extrema, cuts])
-            limits = body.prices(nodes) * jnp.pad(loose, (0, 2 * extrema.size), constant_values=1)
-            found = solve_program(left, curvature / scale, body.atoms(nodes), limits, others)
-            charges = jnp.abs(found.particles) * scale * body.prices(nodes)
-            return body.critical(found.moments), (found.moments, nodes, charges)
-
-        # the second program knows where the first one left the body
-        _, tried = jax.lax.scan(lambda cuts, _: proposal(cuts), extrema, None, length=2)
-        new, scaled = best_on_the_way(moments, *tried[0])
-        better = new > value
-        nodes, charges = tried[1][1], tried[2][1]
-        moments = jnp.where(better, scaled, moments)
-        return moments, jnp.maximum(new, value), nodes, charges
-
-    def represented(
-        moments: Any, value: Any, cuts: Any, switches: Any
-    ) -> tuple[IntervalBracket, Any]:
-        """The program without curvature, whose dual solution is a representation."""
+    def round_of(state: _Found) -> _Found:
+        best = state.best
+        roots = real_roots(body.polynomial(best.moments), -1.0, 1.0)
+        extrema = body.critical(best.moments)
         # the roots and extrema of the best M lie at some small distance from these: whatever it
         # is, one of the offsets has its size, and what is lost is of second order
-        offsets = jnp.asarray(_OFFSETS, dtype)
-        roots = real_roots(body.polynomial(moments), -1.0, 1.0)[:, None] + offsets
-        roots = jnp.clip(jnp.concatenate([roots.reshape(-1), switches.reshape(-1)]), -1, 1)
-        finer = split(profile, sample(jets, jnp.sort(roots), kinks=profile.kinks))
-        extrema = (body.critical(moments)[:, None] + offsets).reshape(-1)
-        nodes = jnp.concatenate([base, jnp.clip(extrema, -1, 1), cuts.reshape(-1)])
-        cells = finer.functionals(body)
-        prices = body.prices(nodes)
-        found = solve_program(
-            linear / scale, 0 * jnp.outer(linear, linear), body.atoms(nodes), prices, cells / scale
-        )
-        new, scaled = best_on_the_way(moments, found.moments, found.moments)
-        particles = found.particles * scale
-        upper = upper_excess(body, finer, found.shares, nodes, particles)
-        bracket = IntervalBracket(
-            jnp.maximum(value, new),
-            upper,
-            jnp.zeros((), dtype),
-            jnp.where(new > value, scaled, moments),
-            finer.edges,
-            found.shares,
-            nodes,
-            particles,
-        )
-        return bracket, found.moments
+        extra = jnp.concatenate([_spread(roots, offsets), state.switches.reshape(-1)])
+        finer = split(profile, sample(jets, jnp.sort(extra), kinks=profile.kinks))
+        nodes = jnp.concatenate([base, _spread(extrema, offsets), state.cuts.reshape(-1)])
+        cells, atoms, prices = finer.functionals(body), body.atoms(nodes), body.prices(nodes)
 
-    def step(state: Any) -> Any:
-        best, charged, charges, cuts, switches, count = state
-        moments, value, charged, charges = newton(best.moments, best.lower, charged, charges)
-        found, proposed = represented(moments, value, cuts, switches)
-        # what each program got wrong is known to all later ones: cutting planes
-        cuts = cuts.at[count].set(body.critical(proposed))
-        switches = switches.at[count].set(real_roots(body.polynomial(proposed), -1.0, 1.0))
-        kept = best._replace(lower=found.lower, moments=found.moments)
-        closer = found.upper < best.upper
+        # Newton's program: near a root the cells' kink in M is replaced by their curvature
+        shared = _shared(state.charged, state.charges, extrema)
+        curvature = objective_curvature(body, jets, best.moments, roots)
+        curvature += constraint_curvature(body, best.moments, extrema, shared)
+        near = _near(finer, roots)
+        signs = jnp.where(near, jnp.sign(jnp.sum(cells * best.moments, axis=-1)) / 2, 0)
+        close = jnp.any((shared > 0) & (jnp.abs(nodes[:, None] - extrema) < _NEAR), axis=1)
+        close &= ~_corner(nodes) & ~jnp.any(nodes[:, None] == extrema, axis=1)
+        left = (linear - jnp.sum(signs[:, None] * cells, axis=0)) / scale
+        others = jnp.where(near[:, None], 0, cells) / scale
+
+        # and the program without curvature, whose dual solution is a representation, in one call
+        solved = jax.vmap(solve_program, in_axes=(0, 0, None, 0, 0))(
+            jnp.stack([linear / scale, left]),
+            jnp.stack([0 * curvature, curvature / scale]),
+            atoms,
+            jnp.stack([prices, jnp.where(close, _LOOSE, 1) * prices]),
+            jnp.stack([cells / scale, others]),
+        )
+        particles = solved.particles * scale
+        upper = upper_excess(body, finer, solved.shares[0], nodes, particles[0])
+        parts = jnp.asarray(_PARTS, dtype)[:, None]
+        tried = best.moments + parts * (solved.moments[1] - best.moments)
+        tried = jnp.concatenate([solved.moments, tried])
+        values, scaled, learnt, changes = jax.vmap(at)(tried)
+        index = jnp.argmax(values)
+        better = values[index] > best.lower
+        lower = jnp.where(better, values[index], best.lower)
+        moments = jnp.where(better, scaled[index], best.moments)
+        zero = jnp.zeros((), dtype)
+        found = IntervalBracket(
+            lower, upper, zero, moments, finer.edges, solved.shares[0], nodes, particles[0]
+        )
+        closer = upper < best.upper
+        kept = best._replace(lower=lower, moments=moments)
         best = jax.tree.map(lambda a, b: jnp.where(closer, a, b), found, kept)
-        return best, charged, charges, cuts, switches, count + 1
+        slot = state.count % _REMEMBERED
+        return _Found(
+            best,
+            nodes,
+            jnp.abs(particles[1]) * prices,
+            # what each program got wrong is known to the next ones: cutting planes
+            state.cuts.at[slot].set(learnt[:2].reshape(-1)),
+            state.switches.at[slot].set(changes[:2].reshape(-1)),
+            state.count + 1,
+        )
 
-    def going(state: Any) -> Any:
-        best, *_, count = state
-        lower = jnp.maximum(best.lower, 0)
-        open_gap = best.upper - lower > tolerance * (density + lower)
-        return (count < rounds) & open_gap
+    def going(state: _Found) -> Any:
+        lower = jnp.maximum(state.best.lower, 0)
+        open_gap = state.best.upper - lower > tolerance * (density + lower)
+        return (state.count < rounds) & open_gap
 
-    extrema = body.critical(zero).shape[0]
-    none = jnp.zeros(base.shape[0] + 2 * extrema, dtype)
-    cuts, switches = jnp.full((rounds, extrema), 0.5, dtype), jnp.ones((rounds, body.s), dtype)
-    shapes = jax.eval_shape(represented, zero, jnp.zeros((), dtype), cuts, switches)[0]
-    start = jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), shapes)
+    zero = jnp.zeros((), dtype)
+    extrema = body.critical(jnp.zeros_like(linear)).shape[0]
+    cuts = jnp.full((_REMEMBERED, 2 * extrema), 0.5, dtype)
+    switches = jnp.ones((_REMEMBERED, 2 * body.s), dtype)
+    count = base.size + extrema * offsets.size + cuts.size
+    none = jnp.zeros(count, dtype)
+    edges = jnp.zeros(profile.edges.size + body.s * offsets.size + switches.size, dtype)
+    shares = jnp.zeros(2 * edges.size - 1 if profile.kinks else edges.size - 1, dtype)
     infinite = jnp.asarray(jnp.inf, dtype)
-    start = start._replace(lower=-infinite, upper=infinite)
-    state = (start, none, none, cuts, switches, jnp.zeros((), jnp.int32))
-    return jax.lax.while_loop(going, step, state)[0]
+    start = IntervalBracket(
+        -infinite, infinite, zero, jnp.zeros_like(linear), edges, shares, none, none
+    )
+    state = _Found(start, none, none, cuts, switches, jnp.zeros((), jnp.int32))
+    return jax.lax.while_loop(going, round_of, state).best
+
+
+def _spread(points: Any, offsets: Any) -> Any:
+    return jnp.clip(points[:, None] + offsets, -1, 1).reshape(-1)
 
 
 def _one_moment(body: GaugeBody, profile: Profile) -> IntervalBracket:
@@ -240,14 +246,9 @@ def _corner(nodes: Any) -> Any:
     return (nodes == 0) | (jnp.abs(nodes) == 0.5) | (jnp.abs(nodes) == 1)
 
 
-def _loosened(nodes: Any, extrema: Any, charged: Any) -> Any:
-    """Factors on the limits at nodes next to an extremum whose curvature is in the program."""
-    close = jnp.any(charged & (jnp.abs(nodes[:, None] - extrema) < _NEAR), axis=1)
-    return jnp.where(close & ~_corner(nodes), 4.0, 1.0).astype(nodes.dtype)
-
-
-def _near(edges: Any, roots: Any) -> Any:
+def _near(profile: Profile, roots: Any) -> Any:
     """Which cells lie near a root; no atom does: it has no curvature."""
+    edges = profile.edges
     left, right = edges[:-1, None] - _CLEAR, edges[1:, None] + _CLEAR
-    inside = (jnp.abs(roots) < 1) & (left < roots) & (roots < right)
-    return jnp.concatenate([jnp.any(inside, axis=1), jnp.zeros(edges.shape[0], bool)])
+    near = jnp.any((jnp.abs(roots) < 1) & (left < roots) & (roots < right), axis=1)
+    return jnp.pad(near, (0, edges.shape[0] if profile.kinks else 0))

@@ -13,21 +13,20 @@ from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_profile import Jets, Profile, sample, split
 from jaxbarron.bounds.polynomial_roots import polynomial_value, real_roots
 
-__all__ = ["Split", "constraint_curvature", "excess_of", "lower_excess", "split_at_roots"]
+__all__ = [
+    "Split",
+    "constraint_curvature",
+    "excess_of",
+    "lower_excess",
+    "objective_curvature",
+    "split_at_roots",
+]
 
 
 class Split(NamedTuple):
-    """A profile with the sign changes of Q_M among its edges, and the curvature there.
-
-    Attributes:
-        profile: the finer profile.
-        curvature: ``sum over roots r of |D(r)|/s! q(r) q(r)^T / |Q_M'(r)|``: minus the second
-            derivative of the dual objective.
-        roots: the sign changes, padded with 1.
-    """
+    """A profile with the sign changes of Q_M among its edges; these are padded with 1."""
 
     profile: Profile
-    curvature: Float[Array, "k k"]
     roots: Float[Array, " s"]
 
 
@@ -35,16 +34,25 @@ def split_at_roots(
     body: GaugeBody, profile: Profile, jets: Jets, moments: Float[Array, " k"]
 ) -> Split:
     """Insert the sign changes of Q_M in (-1, 1) into a profile."""
+    roots = jax.lax.stop_gradient(real_roots(body.polynomial(moments), -1.0, 1.0))
+    return Split(split(profile, sample(jets, roots, kinks=profile.kinks)), roots)
+
+
+def objective_curvature(
+    body: GaugeBody, jets: Jets, moments: Float[Array, " k"], roots: Float[Array, " s"]
+) -> Float[Array, "k k"]:
+    """``sum over roots r of |D(r)|/s! q(r) q(r)^T / |Q_M'(r)|``.
+
+    It is minus the second derivative of the dual objective.
+    """
     polynomial = body.polynomial(moments)
-    roots = jax.lax.stop_gradient(real_roots(polynomial, -1.0, 1.0))
-    finer = split(profile, sample(jets, roots, kinks=profile.kinks))
     slope = jnp.abs(polynomial_value(polynomial[1:] * jnp.arange(1, body.s + 1), roots))
     density = jnp.abs(jets(roots, 0)[:, -1]) / math.factorial(body.s)
     inside = (jnp.abs(roots) < 1) & (slope > 0)
     factor = jnp.where(inside, density / jnp.where(inside, slope, 1), 0)
     columns = [c * (-roots) ** (body.s - k) for c, k in zip(body.binomials, body.kept, strict=True)]
     atoms = jnp.stack(columns, axis=-1)
-    return Split(finer, (atoms.T * factor) @ atoms, roots)
+    return (atoms.T * factor) @ atoms
 
 
 def excess_of(body: GaugeBody, profile: Profile, moments: Float[Array, " k"]) -> Float[Array, ""]:

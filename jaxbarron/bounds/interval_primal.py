@@ -25,7 +25,8 @@ def upper_excess(
     Args:
         body: s and the weight.
         profile: cells and atoms of D.
-        shares: v_i in [-1/2, 1/2] for each cell and atom: the part 1/2 + v sgn(D) of D/s! goes to
+        shares: v_i in [-1/2, 1/2] for each cell, and for each atom of a profile with kinks: the
+            part 1/2 + v sgn(D) of D/s! goes to
             right particles (y - t)_+^s and the rest to left ones; others are clipped.
         x: particles (alpha y + beta)^s, alpha = 1 - |x|, beta = x.
         particles: c_j, their weights.

@@ -49,25 +49,25 @@ class Profile:
     kinks: bool = field(metadata={"static": True})
 
     def masses(self) -> tuple[Float[Array, "c n"], Float[Array, " c"]]:
-        """``int t^k d|D| / s!``, k = 0, ..., s, over the e - 1 cells and the e atoms, and D's sign.
+        """``int t^k d|D| / s!``, k = 0, ..., s, and D's sign, over the e - 1 cells.
 
-        The end points carry no atom: no particle sees one there.
+        With kinks the e atoms follow.  The end points carry none: no particle sees one there.
         """
         order = self.before.shape[-1] - 1
         start = _antiderivatives(self.edges, self.after)[:-1]
         end = _antiderivatives(self.edges, self.before)[1:]
-        cells, jump = end - start, jnp.zeros_like(self.edges)
+        signed = end - start
         if self.kinks:
             # Edges that rounding cannot tell apart may lie on either side of one kink: they are
             # one edge, with the jump from the first to the last of them.
             wide = self.edges[1:] - self.edges[:-1] > _JOINED * jnp.finfo(self.edges.dtype).eps
-            cells = jnp.where(wide[:, None], cells, 0)
             index = jnp.arange(self.edges.shape[0])
             first = jax.lax.cummax(jnp.where(jnp.pad(wide, (1, 0), constant_values=True), index, 0))
             inner = jnp.pad(wide, (0, 1), constant_values=False) & (first > 0)
             jump = jnp.where(inner, self.after[:, order] - self.before[first, order], 0)
-        atoms = jnp.stack([jump * self.edges**k for k in range(order + 1)], axis=-1)
-        signed = jnp.concatenate([cells, atoms]) / math.factorial(order)
+            atoms = jnp.stack([jump * self.edges**k for k in range(order + 1)], axis=-1)
+            signed = jnp.concatenate([jnp.where(wide[:, None], signed, 0), atoms])
+        signed = signed / math.factorial(order)
         sign = jnp.sign(signed[:, 0])
         return sign[:, None] * signed, sign
 
@@ -177,7 +177,9 @@ def density_cost(body: GaugeBody, profile: Profile, jets: Jets) -> Float[Array, 
     s = body.s
     if body.weight == "l2" and s % 2:
         return _by_quadrature(body, profile, masses, jets)
-    middle = jnp.concatenate([(profile.edges[1:] + profile.edges[:-1]) / 2, profile.edges])
+    middle = (profile.edges[1:] + profile.edges[:-1]) / 2
+    if profile.kinks:
+        middle = jnp.concatenate([middle, profile.edges])
     if body.weight == "bias_free":
         return jnp.sum(masses[:, 0])
     if body.weight == "l2":
@@ -194,4 +196,6 @@ def _by_quadrature(body: GaugeBody, profile: Profile, masses: Any, jets: Jets) -
     density = jnp.abs(jets(t, 0)[..., body.s + 1]) / math.factorial(body.s)
     factors = jnp.asarray(_WEIGHTS, left.dtype) * (right - left) / 2
     smooth = jnp.sum(factors * density * (1 + t**2) ** (body.s / 2))
+    if not profile.kinks:
+        return smooth
     return smooth + jnp.sum(masses[count:, 0] * (1 + profile.edges**2) ** (body.s / 2))

@@ -88,9 +88,18 @@ def solve_program(
         dual = (prices[0] - prices[1]) @ constraints + (shares[0] - shares[1]) @ moduli
         return linear - quadratic @ moments - dual
 
-    def direction(state: _State, at_prices: Any, at_shares: Any) -> Any:
-        """The Newton step for given right sides of the complementarity equations."""
+    def normal(state: _State) -> Any:
+        """The inverse of the matrix of the Newton equations for M."""
+        theta, both = state.shares / state.gaps, jnp.sum(state.shares / state.gaps, axis=0)
         theta_c = jnp.sum(state.prices / state.slack, axis=0)
+        return _inverse(
+            quadratic
+            + (constraints.T * theta_c) @ constraints
+            + (moduli.T * (4 * theta[0] * theta[1] / both)) @ moduli
+        )
+
+    def direction(state: _State, inverse: Any, at_prices: Any, at_shares: Any) -> Any:
+        """The Newton step for given right sides of the complementarity equations."""
         theta = state.shares / state.gaps
         both = jnp.sum(theta, axis=0)
         rho_c = at_prices / state.slack
@@ -100,12 +109,7 @@ def solve_program(
             - (rho_c[0] - rho_c[1]) @ constraints
             - (2 * (rho[0] * theta[1] - rho[1] * theta[0]) / both) @ moduli
         )
-        matrix = (
-            quadratic
-            + (constraints.T * theta_c) @ constraints
-            + (moduli.T * (4 * theta[0] * theta[1] / both)) @ moduli
-        )
-        moments = _solve(matrix, right)
+        moments = inverse(right)
         moved = constraints @ moments
         slack = -signs * moved
         prices = rho_c - state.prices / state.slack * slack
@@ -132,12 +136,14 @@ def solve_program(
 
     def body(search: _Search) -> _Search:
         state = search.state
-        step = direction(state, -state.slack * state.prices, -state.gaps * state.shares)
+        inverse = normal(state)
+        step = direction(state, inverse, -state.slack * state.prices, -state.gaps * state.shares)
         alpha = longest(state, step)
         after = mean_of(*(v + alpha * d for v, d in zip(state[1:5], step[1:], strict=True)))
         target = state.mean * (after / state.mean) ** 3
         step = direction(
             state,
+            inverse,
             target - state.slack * state.prices - step[1] * step[2],
             target - state.gaps * state.shares - step[3] * step[4],
         )
@@ -165,24 +171,20 @@ def solve_program(
     return Solution(end.moments, end.prices[0] - end.prices[1], end.shares[0] - end.shares[1])
 
 
-def _solve(matrix: Any, right: Any) -> Any:
-    """A symmetric positive definite system of at most five unknowns, by unrolled elimination.
+def _inverse(matrix: Any) -> Any:
+    """The map right -> matrix^-1 right, for a symmetric positive definite matrix of size 5 at most.
 
-    A library call for each of thousands of 5 x 5 matrices would cost more than the arithmetic.
+    Elimination written out: a library call for each of thousands of 5 x 5 matrices would cost more
+    than the arithmetic.
     """
-    size = right.shape[0]
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(matrix), jnp.finfo(right.dtype).tiny))
-    matrix, right = matrix * scale[:, None] * scale, right * scale
-    least = jnp.finfo(right.dtype).eps
-    rows = [[matrix[i, j] for j in range(size)] for i in range(size)]
-    values = [right[i] for i in range(size)]
+    size = matrix.shape[0]
+    eps, tiny = jnp.finfo(matrix.dtype).eps, jnp.finfo(matrix.dtype).tiny
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.diagonal(matrix), tiny))
+    rows = matrix * scale[:, None] * scale
+    lower = jnp.eye(size, dtype=matrix.dtype)
     for i in range(size):
-        pivot = jnp.maximum(rows[i][i], least)
-        for k in range(i + 1, size):
-            factor = rows[k][i] / pivot
-            rows[k] = [x - factor * y for x, y in zip(rows[k], rows[i], strict=True)]
-            values[k] = values[k] - factor * values[i]
-    for i in reversed(range(size)):
-        known = sum((rows[i][j] * values[j] for j in range(i + 1, size)), jnp.zeros_like(values[i]))
-        values[i] = (values[i] - known) / jnp.maximum(rows[i][i], least)
-    return jnp.stack(values) * scale
+        factors = rows[:, i] / jnp.maximum(rows[i, i], eps) * (jnp.arange(size) > i)
+        rows = rows - factors[:, None] * rows[i]
+        lower = lower - factors[:, None] * lower[i]
+    pivots = jnp.maximum(jnp.diagonal(rows), eps)
+    return lambda right: scale * (lower.T @ (lower @ (scale * right) / pivots))
