@@ -17,6 +17,7 @@ from jaxbarron.activations import (
 )
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
+from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
@@ -24,9 +25,11 @@ from jaxbarron.certificates import (
     ConstantCertificate,
     EmbeddingCertificate,
     ErrorBound,
+    IntervalCertificate,
     NonEmbeddingCertificate,
     Verification,
     constant_certificate,
+    interval_certificate,
     kernel_certificate,
     load,
     save,
@@ -77,6 +80,7 @@ __all__ = [
     "Activation",
     "Ball",
     "Box",
+    "Bracket",
     "Certificate",
     "Constant",
     "ConstantCertificate",
@@ -85,6 +89,7 @@ __all__ = [
     "EmbeddingCertificate",
     "ErrorBound",
     "Growth",
+    "IntervalCertificate",
     "JaxbarronError",
     "Kink",
     "Line",
@@ -114,11 +119,14 @@ __all__ = [
     "find_witness",
     "hierarchy_constant",
     "hierarchy_kernel",
+    "interval_certificate",
+    "interval_norm",
     "kernel_as_activation",
     "kernel_certificate",
     "load",
     "merge",
     "norm",
+    "norm_function",
     "opaque_parts",
     "plan_switch",
     "prune",

@@ -167,7 +167,7 @@ class Cells:
         if cell.start == cell.end:
             return cell.moments[0] * (1 + flint.arb(cell.start) ** 2) ** flint.fmpq(self.s, 2)
         width = (cell.end - cell.start) * max(flint.fmpq(1), self.spread)
-        count = int(math.ceil(float(width) * _TILE))
+        count = math.ceil(float(width) * _TILE)
         total, step = flint.arb(0), (cell.end - cell.start) / count
         for i in range(count):
             total += self._on_tile(cell.start + step * i + step / 2, step / 2)

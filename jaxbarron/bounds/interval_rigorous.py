@@ -127,7 +127,9 @@ def _excess(body: GaugeBody, cells: Cells, moments: Sequence[float]) -> Any:
         return flint.arb(0)
     exact = dict(zip(body.kept, map(rational, moments), strict=True))
     ends = cells.taylor(-1), cells.taylor(1)
-    value = sum((m * (ends[0][k] + ends[1][k]) / 2 for k, m in exact.items()), flint.arb(0))
+    value: Any = flint.arb(0)
+    for k, m in exact.items():
+        value += m * (ends[0][k] + ends[1][k]) / 2
     polynomial = [flint.fmpq(0)] * (s + 1)
     for k, m in exact.items():
         polynomial[s - k] = math.comb(s, k) * (-1) ** (s - k) * m

@@ -7,6 +7,11 @@ numbers by ball arithmetic alone; it shares no code with the optimiser that foun
 from jaxbarron.certificates.constant import ConstantCertificate, constant_certificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
+from jaxbarron.certificates.interval import (
+    IntervalCertificate,
+    certificate_of_bracket,
+    interval_certificate,
+)
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
@@ -19,10 +24,13 @@ __all__ = [
     "ConstantCertificate",
     "EmbeddingCertificate",
     "ErrorBound",
+    "IntervalCertificate",
     "Level",
     "NonEmbeddingCertificate",
     "Verification",
+    "certificate_of_bracket",
     "constant_certificate",
+    "interval_certificate",
     "kernel_certificate",
     "load",
     "save",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxbarron.certificates import constant, embedding, kernel, non_embedding
+from jaxbarron.certificates import constant, embedding, interval, kernel, non_embedding
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
@@ -20,13 +20,20 @@ from jaxbarron.certificates.files import (
     read,
     write_atomically,
 )
+from jaxbarron.certificates.interval import IntervalCertificate
 from jaxbarron.certificates.kernel import Certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
 
-AnyCertificate = Certificate | EmbeddingCertificate | NonEmbeddingCertificate | ConstantCertificate
+AnyCertificate = (
+    Certificate
+    | EmbeddingCertificate
+    | NonEmbeddingCertificate
+    | ConstantCertificate
+    | IntervalCertificate
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ _KINDS = {
         EmbeddingCertificate, embedding.to_json, embedding.from_json, embedding.check
     ),
     "constant": _Kind(ConstantCertificate, constant.to_json, constant.from_json, constant.check),
+    "interval-norm": _Kind(
+        IntervalCertificate, interval.to_json, interval.from_json, interval.check
+    ),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,

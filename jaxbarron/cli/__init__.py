@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | constant | atlas | verify | activations``."""
+"""The command line: ``jaxbarron switch | kernel | constant | bracket | atlas | verify | activations``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jaxbarron.cli.atlas import atlas_command
+from jaxbarron.cli.bracket import bracket_command
 from jaxbarron.cli.constant import constant_command
 from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("switch")(switch_command)
 app.command("kernel")(kernel_command)
 app.command("constant")(constant_command)
+app.command("bracket")(bracket_command)
 app.command("atlas")(atlas_command)
 app.command("verify")(verify_command)
 app.command("activations")(activations_command)
