@@ -19,6 +19,7 @@ from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -94,6 +95,7 @@ __all__ = [
     "Kink",
     "Line",
     "NonEmbeddingCertificate",
+    "NormBracket",
     "ParticleMeasure",
     "Replacement",
     "Site",
@@ -126,6 +128,7 @@ __all__ = [
     "load",
     "merge",
     "norm",
+    "norm_bracket",
     "norm_function",
     "opaque_parts",
     "plan_switch",

@@ -9,15 +9,21 @@ import numpy as np
 
 from jaxbarron.activations import Activation
 from jaxbarron.bounds.regularity import jump_orders
-from jaxbarron.programs import evaluate_program
+from jaxbarron.programs import Program, evaluate_program
 
-__all__ = ["activation_breaks", "network_edges", "rough_kink"]
+__all__ = ["activation_breaks", "derivative_program", "network_edges", "rough_kink"]
 
 _SCAN = 4001
 _SHAPE = np.sinh(np.linspace(-6, 6, 241))  # points z where activations of unit scale are resolved
 _BISECTIONS = 60
 _NOISE = 1e-13  # of the largest |D|: below, a change of sign is rounding
 _PAD = 64
+
+
+@functools.lru_cache(maxsize=512)
+def derivative_program(sigma: Activation, order: int) -> Program:
+    """The program of sigma^(order); it is traced once."""
+    return sigma.derivative(order).program
 
 
 def rough_kink(sigma: Activation, s: int, lower: float, upper: float) -> tuple[float, int] | None:
@@ -43,7 +49,7 @@ def network_edges(
     kinks = ((places[:, None] - b) / w).reshape(-1)
     kinks = kinks[np.abs(kinks) < 1]
     grid = np.union1d(grid, kinks)
-    program = sigma.derivative(s + 1).program
+    program = derivative_program(sigma, s + 1)
 
     def density(y: np.ndarray) -> np.ndarray:
         total = np.zeros_like(y)
@@ -68,7 +74,7 @@ def activation_breaks(sigma: Activation, s: int, reach: float = 1e3) -> np.ndarr
     )
     places = np.array([k for k, _ in jump_orders(sigma)])
     grid = np.union1d(grid, places)
-    program = sigma.derivative(s + 1).program
+    program = derivative_program(sigma, s + 1)
     changes = _sign_changes(lambda z: evaluate_program(program, z), grid)
     return np.sort(np.concatenate([_SHAPE[40:201:8], places, changes]))
 

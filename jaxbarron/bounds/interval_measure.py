@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_bracket import IntervalBracket
+from jaxbarron.bounds.interval_edges import derivative_program
 from jaxbarron.bounds.interval_evidence import ONE_PLACE, atom_share
 from jaxbarron.bounds.interval_problem import Problem
 from jaxbarron.measures import ParticleMeasure
@@ -49,7 +50,7 @@ def representation(
         if b > a
     ]
     cells = _refined(cells, max(particles // (2 * _RULE), len(cells)))
-    derivative = problem.sigma.derivative(s + 1).program
+    derivative = derivative_program(problem.sigma, s + 1)
     nodes, rule = np.polynomial.legendre.leggauss(_RULE)
     columns: list[_Columns] = []
     residual = 0.0

@@ -16,17 +16,18 @@ from jaxtyping import Array, Float
 from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_bracket import IntervalBracket, interval_bracket
-from jaxbarron.bounds.interval_edges import activation_breaks, network_edges, rough_kink
+from jaxbarron.bounds.interval_edges import activation_breaks, rough_kink
 from jaxbarron.bounds.interval_evidence import evidence_of
 from jaxbarron.bounds.interval_measure import representation
 from jaxbarron.bounds.interval_problem import Problem, Source, problem_of
 from jaxbarron.bounds.interval_profile import composed_jets
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
+from jaxbarron.bounds.interval_table import Table, table_jets, tabulated
 from jaxbarron.errors import NonFiniteError, UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
-__all__ = ["Bracket", "interval_norm", "norm_function"]
+__all__ = ["Bracket", "interval_norm", "norm_function", "solve_tables"]
 
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _BASE_EDGES = 17
@@ -171,11 +172,7 @@ def interval_norm(
 def _searched(
     problem: Problem, body: GaugeBody, rel_gap: float, spread: float, offset: float
 ) -> IntervalBracket:
-    with jax.enable_x64(True):
-        edges = network_edges(problem.sigma, body.s, *problem.network)
-        arrays = [jnp.asarray(v) for v in (*problem.network, edges)]
-        found = _solve(body, problem.sigma, problem.kinks, rel_gap, *arrays)
-        found = jax.tree.map(np.asarray, found)
+    found = solve_tables(body, problem.kinks, rel_gap, [tabulated(problem, body.s)])[0]
     if not (math.isfinite(found.lower) and math.isfinite(found.upper)):
         raise NonFiniteError(
             f"given: {problem.sigma.name}, which has values or derivatives that are not finite on "
@@ -228,10 +225,27 @@ def norm_function(
     return bracket
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _solve(
-    body: GaugeBody, source: Activation, kinks: bool, rel_gap: float,
-    weights: Any, spreads: Any, offsets: Any, edges: Any,
-) -> IntervalBracket:  # fmt: skip
-    jets = composed_jets(source.fn, body.s + 1, spreads, offsets, weights)
-    return interval_bracket(body, jets, edges, kinks=kinks, rel_gap=rel_gap)
+def solve_tables(
+    body: GaugeBody, kinks: bool, rel_gap: float, tables: list[Table]
+) -> list[IntervalBracket]:
+    """The brackets of tabulated functions, in one call of one compiled search."""
+    edges = max(t.edges.shape[0] for t in tables)
+    with jax.enable_x64(True):
+        stacked = jax.tree.map(lambda *v: jnp.stack(v), *(_padded(t, edges) for t in tables))
+        found = jax.tree.map(np.asarray, _solve(body, kinks, rel_gap, stacked))
+    return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(len(tables))]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _solve(body: GaugeBody, kinks: bool, rel_gap: float, tables: Table) -> IntervalBracket:
+    def one(table: Table) -> IntervalBracket:
+        jets = table_jets(table)
+        return interval_bracket(body, jets, table.edges, kinks=kinks, rel_gap=rel_gap)
+
+    return jax.vmap(one)(tables)
+
+
+def _padded(table: Table, edges: int) -> Table:
+    more = edges - table.edges.shape[0]
+    padded = np.concatenate([np.asarray(table.edges), np.ones(more)])
+    return Table(table.nodes, table.quintics, padded)  # pyright: ignore[reportArgumentType]

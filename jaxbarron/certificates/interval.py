@@ -66,9 +66,10 @@ class IntervalCertificate:
     def claim(self) -> str:
         """The claim as a sentence."""
         weight = "" if self.weight == "homogeneous" else f", weight {self.weight}"
+        norm = f"||{self.source.name}({self.spread:g} y + {self.offset:g})||"
         return (
-            f"{rounded_down(self.lower, 12)} <= ||{self.source.name}({self.spread:g} y + "
-            f"{self.offset:g})|| <= {rounded_up(self.upper, 12)} in B_RePU_{self.s}([-1, 1]){weight}"
+            f"{rounded_down(self.lower, 12)} <= {norm} <= {rounded_up(self.upper, 12)} in "
+            f"B_RePU_{self.s}([-1, 1]){weight}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | constant | bracket | atlas | verify | activations``."""
+"""The command line: ``jaxbarron switch | kernel | constant | bracket | atlas | verify | ...``."""
 
 from __future__ import annotations
 
