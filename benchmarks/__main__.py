@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only cost|kernels|constants] [--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only cost|kernels|constants|norms] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from benchmarks.constants import ConstantFigure, constant_figures, table_seconds
 from benchmarks.cost import Cost, costs
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.machine import machine
+from benchmarks.norms import NormFigure, norm_figures
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
+_NORM = ("source", "s", "program's error", "its s", "gap asked", "gap met", "values/s", "ratio",
+         "rigorous ms")  # fmt: skip
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a test of the code")
-    parser.add_argument("--only", choices=("cost", "kernels", "constants"), help="one of the parts")
+    parts = ("cost", "kernels", "constants", "norms")
+    parser.add_argument("--only", choices=parts, help="one of the parts")
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
     return parser.parse_args()
 
@@ -69,6 +73,15 @@ def main() -> None:
         out.print(f"the whole table, {entries} entries: {seconds:.2f} s")
         document["constants"] = [asdict(constant) for constant in found]
         document["constants_table"] = {"entries": entries, "seconds": seconds}
+    if chosen.only in (None, "norms"):
+        rows = table(*_NORM, right=_NORM[1:])
+        with working("norms on an interval") as advance:
+            norms = norm_figures(chosen.quick, advance)
+        for norm in norms:
+            rows.add_row(*_norm_cells(norm))
+        out.print("\nexact norms on an interval, and one linear program by HiGHS for each")
+        out.print(rows)
+        document["norms"] = [asdict(norm) for norm in norms]
     if chosen.json is not None:
         write_json(document, chosen.json)
 
@@ -82,6 +95,20 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
         f"{1e3 * cost.seconds:.2f}",
         f"{cost.ratio:.2f}",
         spread,
+    )
+
+
+def _norm_cells(figure: NormFigure) -> tuple[str, ...]:
+    return (
+        figure.source,
+        str(figure.s),
+        f"{figure.program_error:.1e}",
+        f"{figure.program_seconds:.3f}",
+        f"{figure.gap:.1e}",
+        f"{figure.largest_gap:.1e}",
+        f"{figure.values_a_second:.0f}",
+        f"{figure.ratio:.0f}",
+        f"{1e3 * figure.rigorous_seconds:.0f}",
     )
 
 
