@@ -109,7 +109,8 @@ def interval_norm(
     """The norm of ``x -> f(spread * x + offset)`` on an interval, in the Barron space of RePU_s.
 
     The least ``sum |c_j| V(w_j, b_j)`` over all measures of RePU_s particles that represent the
-    function there (Theorem Interval norm; s = 0: Theorem Variation norm).  A particle
+    function there (Theorem Interval norm; s = 0: Theorem Variation norm, which does not see the
+    values at jumps).  A particle
     ``sigma(w . x + b)`` on the ball of radius R has the norm of ``sigma(spread y + offset)``,
     |y| <= 1, with spread = R ||w||_* and offset = b, in any dimension (Theorem Embedding constant).
 
@@ -248,4 +249,4 @@ def _solve(body: GaugeBody, kinks: bool, rel_gap: float, tables: Table) -> Inter
 def _padded(table: Table, edges: int) -> Table:
     more = edges - table.edges.shape[0]
     padded = np.concatenate([np.asarray(table.edges), np.ones(more)])
-    return Table(table.nodes, table.quintics, padded)  # pyright: ignore[reportArgumentType]
+    return Table(table.nodes, table.quintics, padded)

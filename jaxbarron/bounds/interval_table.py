@@ -14,7 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from jaxbarron.bounds.interval_edges import derivative_program, network_edges
 from jaxbarron.bounds.interval_problem import Problem
@@ -55,9 +54,9 @@ class Table:
         edges: sign changes of f^(s+1), kinks and some more points: see ``network_edges``.
     """
 
-    nodes: Float[Array, " n"]
-    quintics: Float[Array, "c o d"]
-    edges: Float[Array, " e"]
+    nodes: Any  # NumPy doubles, or traced
+    quintics: Any
+    edges: Any
 
 
 def tabulated(problem: Problem, s: int) -> Table:
@@ -86,7 +85,7 @@ def tabulated(problem: Problem, s: int) -> Table:
         np.concatenate([nodes, np.ones(more)]),
         np.concatenate([_quintics(nodes, left, right, s), last]),
         edges,
-    )  # pyright: ignore[reportArgumentType]
+    )
 
 
 def table_jets(table: Table) -> Jets:

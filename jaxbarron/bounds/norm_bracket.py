@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.activations import Activation, activation
@@ -114,8 +115,9 @@ def norm_bracket(
         )
     w, a = np.asarray(mu.directions, np.float64), np.asarray(mu.weights, np.float64)[:, 0]
     with jax.enable_x64(True):
-        centre = np.asarray(domain.centre_value(w, np.asarray(mu.offsets, np.float64)))
-        spread = np.asarray(domain.spread(w))
+        directions, offsets = jnp.asarray(w), jnp.asarray(np.asarray(mu.offsets, np.float64))
+        centre = np.asarray(domain.centre_value(directions, offsets))
+        spread = np.asarray(domain.spread(directions))
     theorem = "Theorem Interval norm" if mu.inputs == 1 else "Theorem Line norms"
     if mu.inputs == 1:
         reach = float(_farthest(domain, np.ones(1))[0])
