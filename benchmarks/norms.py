@@ -47,7 +47,7 @@ def norm_figures(
 ) -> list[NormFigure]:
     """Random particles of each source; ``progress`` is given (there, wanted)."""
     wanted = [("tanh", 1)] if quick else [("tanh", 1), ("gelu", 1), ("tanh", 2), ("gelu", 2)]
-    count, points = (32, 21) if quick else (1024, 161)
+    count, points = (32, 21) if quick else (512, 121)
     figures: list[NormFigure] = []
     for name, s in wanted:
         rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def _rate(name: str, s: int, w: np.ndarray, b: np.ndarray, gap: float) -> tuple[
         arguments = jnp.asarray(w), jnp.asarray(b)
         jax.block_until_ready(run(*arguments))
         times = list[float]()
-        for _ in range(3):
+        for _ in range(1 if quick else 3):
             start = time.perf_counter()
             found = jax.block_until_ready(run(*arguments))
             times.append(time.perf_counter() - start)

@@ -68,8 +68,8 @@ def oracle(f, s: int, weight: str = "homogeneous", points: int = 41) -> Oracle:
     ratios = np.abs(_atoms(s, alpha, beta, y) @ nu) / _prices(s, alpha, beta, weight)
     # between the 4,001 kinks a ratio moves by less than a thousandth
     below = float(f(y) @ nu) / max(1.0, ratios.max() * (1 + 1e-5))
-    # Values fall short by O(h^p), p from 1/3 to 2, unevenly: up to 5.5 times the last difference was
-    # missing (GELU, s = 2: 3.405, 3.420, 3.429, 3.446 for 16, 31, 61, 91 points, 3.503 proved).
+    # Values fall short by O(h^p), p from 1/3 to 2, unevenly: up to 5.5 times the last difference
+    # was missing (GELU, s = 2: 3.405, 3.420, 3.429, 3.446 for 16, 31, 61, 91 points, 3.503 proved).
     return Oracle(value, 8 * abs(value - coarse) + 1e-6 * value, below)
 
 
