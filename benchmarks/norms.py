@@ -73,7 +73,7 @@ def _rate(name: str, s: int, w: np.ndarray, b: np.ndarray, gap: float) -> tuple[
         arguments = jnp.asarray(w), jnp.asarray(b)
         jax.block_until_ready(run(*arguments))
         times = list[float]()
-        for _ in range(1 if quick else 3):
+        for _ in range(3):
             start = time.perf_counter()
             found = jax.block_until_ready(run(*arguments))
             times.append(time.perf_counter() - start)
