@@ -23,7 +23,7 @@ from jaxbarron.bounds.interval_problem import Problem, Source, problem_of
 from jaxbarron.bounds.interval_profile import composed_jets
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
 from jaxbarron.bounds.interval_table import Table, table_jets, tabulated
-from jaxbarron.errors import NonFiniteError, UnreachableTargetError, UsageError
+from jaxbarron.errors import UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
@@ -157,7 +157,7 @@ def interval_norm(
         # a declared jump that is not zero is a fact of the activation
         infinite = math.inf, math.inf
         return Bracket(*infinite, level, theorem, s, weight, reason, problem)
-    found = _searched(problem, body, rel_gap, spread, offset)
+    found = solve_tables(body, problem.kinks, rel_gap, [tabulated(problem, s)])[0]
     if level == "rigorous":
         tau, w, b = problem.single()
         facing = -1 if tau is problem.sigma and problem.spreads[0] < 0 else 1
@@ -168,19 +168,6 @@ def interval_norm(
     lower, upper = float(found.lower), float(found.upper)
     lower, upper = max(lower - _ROUNDING * upper, 0.0), upper + _ROUNDING * upper
     return Bracket(lower, upper, level, theorem, s, weight, "", problem, found)
-
-
-def _searched(
-    problem: Problem, body: GaugeBody, rel_gap: float, spread: float, offset: float
-) -> IntervalBracket:
-    found = solve_tables(body, problem.kinks, rel_gap, [tabulated(problem, body.s)])[0]
-    if not (math.isfinite(found.lower) and math.isfinite(found.upper)):
-        raise NonFiniteError(
-            f"given: {problem.sigma.name}, which has values or derivatives that are not finite on "
-            f"[{offset - abs(spread):.6g}, {offset + abs(spread):.6g}]; expected: a function that "
-            "double precision can hold there; do: choose a smaller spread"
-        )
-    return found
 
 
 def norm_function(

@@ -18,6 +18,7 @@ import numpy as np
 from jaxbarron.bounds.interval_edges import derivative_program, network_edges
 from jaxbarron.bounds.interval_problem import Problem
 from jaxbarron.bounds.interval_profile import Jets
+from jaxbarron.errors import NonFiniteError
 from jaxbarron.programs import evaluate_program
 
 __all__ = ["Table", "table_jets", "tabulated"]
@@ -60,10 +61,20 @@ class Table:
 
 
 def tabulated(problem: Problem, s: int) -> Table:
-    """The table of a problem, in NumPy doubles."""
+    """The table of a problem, in NumPy doubles.
+
+    Raises:
+        NonFiniteError: f or a derivative of order up to s + 1 is not finite at a node.
+    """
     edges = network_edges(problem.sigma, s, *problem.network)
     nodes = np.unique(np.concatenate([edges, np.linspace(-1, 1, 33)]))
     left, right = _jets(problem, s, nodes, 1), _jets(problem, s, nodes, -1)
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        raise NonFiniteError(
+            f"given: {problem.sigma.name}, which has values or derivatives of order up to {s + 1} "
+            "that are not finite on the interval; expected: a function that double precision can "
+            "hold there; do: choose a smaller spread"
+        )
     for _ in range(_ROUNDS):
         quintics = _quintics(nodes, left, right, s)
         middle = (nodes[1:] + nodes[:-1]) / 2
