@@ -34,6 +34,7 @@ _ROUNDS = 16
 _PARTS = (0.5, 0.2, 0.05)  # of Newton's step that are tried too
 _OFFSETS = (0.0, *(sign * 0.03 * 20.0**-k for k in range(5) for sign in (-1, 1)))
 _REMEMBERED = 3  # rounds whose cutting planes are kept
+_SHARE = 0.01  # of the gap: what the programs may leave
 _LOOSE = 4  # factor on the limits next to an extremum whose curvature is in the program
 _REL_GAP = 1e-10
 _CLOSED = 256  # units of rounding of the norm: no smaller gap is asked for
@@ -158,12 +159,13 @@ def _search(
         others = jnp.where(near[:, None], 0, cells) / scale
 
         # and the program without curvature, whose dual solution is a representation, in one call
-        solved = jax.vmap(solve_program, in_axes=(0, 0, None, 0, 0))(
+        solved = jax.vmap(solve_program, in_axes=(0, 0, None, 0, 0, None))(
             jnp.stack([linear / scale, left]),
             jnp.stack([0 * curvature, curvature / scale]),
             atoms,
             jnp.stack([prices, jnp.where(close, _LOOSE, 1) * prices]),
             jnp.stack([cells / scale, others]),
+            _SHARE * tolerance,
         )
         particles = solved.particles * scale
         upper = upper_excess(body, finer, solved.shares[0], nodes, particles[0])
