@@ -14,14 +14,17 @@ from benchmarks.finetune import FineTuneFigure, finetune_figures
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.machine import machine
 from benchmarks.networks import ComparedFigure, compared_figures
+from benchmarks.norms import NormFigure, norm_figures
 from benchmarks.peers import missing
 from benchmarks.transformer import TransformerFigure, transformer_figures
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
-_PARTS = ("cost", "kernels", "constants", "finetune", "networks", "transformer")
+_PARTS = ("cost", "kernels", "constants", "finetune", "networks", "transformer", "norms")
 _FINETUNE = ("case", "seen", "estimate", "interval", "measured", "holds")
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
+_NORM = ("source", "s", "program's error", "its s", "gap asked", "gap met", "values/s", "ratio",
+         "rigorous ms")  # fmt: skip
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
 
 
@@ -117,6 +120,15 @@ def main() -> None:
         )
         out.print(rows)
         document["transformer"] = [asdict(encoder) for encoder in encoders]
+    if chosen.only in (None, "norms"):
+        rows = table(*_NORM, right=_NORM[1:])
+        with working("norms on an interval") as advance:
+            norms = norm_figures(chosen.quick, advance)
+        for norm in norms:
+            rows.add_row(*_norm_cells(norm))
+        out.print("\nexact norms on an interval, and one linear program by HiGHS for each")
+        out.print(rows)
+        document["norms"] = [asdict(norm) for norm in norms]
     if chosen.json is not None:
         write_json(document, chosen.json)
 
@@ -155,6 +167,20 @@ def _cost_cells(cost: Cost) -> tuple[str, ...]:
         f"{1e3 * cost.seconds:.2f}",
         f"{cost.ratio:.2f}",
         spread,
+    )
+
+
+def _norm_cells(figure: NormFigure) -> tuple[str, ...]:
+    return (
+        figure.source,
+        str(figure.s),
+        f"{figure.program_error:.1e}",
+        f"{figure.program_seconds:.3f}",
+        f"{figure.gap:.1e}",
+        f"{figure.largest_gap:.1e}",
+        f"{figure.values_a_second:.0f}",
+        f"{figure.ratio:.0f}",
+        f"{1e3 * figure.rigorous_seconds:.0f}",
     )
 
 

@@ -17,19 +17,23 @@ from jaxbarron.activations import (
 )
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
+from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
+from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
     ConstantCertificate,
     EmbeddingCertificate,
     ErrorBound,
+    IntervalCertificate,
     NetworkCertificate,
     NonEmbeddingCertificate,
     Observed,
     Verification,
     constant_certificate,
+    interval_certificate,
     kernel_certificate,
     load,
     save,
@@ -86,6 +90,7 @@ __all__ = [
     "Activation",
     "Ball",
     "Box",
+    "Bracket",
     "Certificate",
     "Classes",
     "Constant",
@@ -96,11 +101,13 @@ __all__ = [
     "ErrorBound",
     "FineTune",
     "Growth",
+    "IntervalCertificate",
     "JaxbarronError",
     "Kink",
     "Line",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "NormBracket",
     "Observed",
     "ParticleMeasure",
     "Replacement",
@@ -132,11 +139,15 @@ __all__ = [
     "find_witness",
     "hierarchy_constant",
     "hierarchy_kernel",
+    "interval_certificate",
+    "interval_norm",
     "kernel_as_activation",
     "kernel_certificate",
     "load",
     "merge",
     "norm",
+    "norm_bracket",
+    "norm_function",
     "observed_kernel",
     "opaque_parts",
     "plan_switch",

@@ -27,7 +27,7 @@ def run(monkeypatch, capsys):
 
 def test_help_of_every_command_has_examples(run):
     for command in ((), ("switch",), ("kernel",), ("verify",), ("activations",),
-                    ("constant",), ("atlas",)):  # fmt: skip
+                    ("constant",), ("bracket",), ("atlas",)):  # fmt: skip
         status, out, _ = run(*command, "--help")
         assert status == 0
         assert out.count("  jaxbarron ") >= 2, command
@@ -245,6 +245,51 @@ def test_activations_lists_every_family(run):
     assert {"relu", "gelu", "gelu_tanh", "silu", "tanh", "softplus"} <= names
     assert len(names) >= 24
     assert "gelu_tanh" in run("activations")[1]
+
+
+# ------------------------------------------------------------------ bracket
+
+
+def test_bracket_prints_and_saves_a_certificate(run, tmp_path):
+    file = tmp_path / "norm.json"
+    status, out, _ = run("bracket", "tanh", "repu2", "--json", "-", "--save", file)
+    assert status == 0
+    document = json.loads(out)
+    assert document["schema"] == "jaxbarron-bracket"
+    assert document["level"] == "rigorous"
+    assert document["lower"] <= document["upper"] <= document["lower"] * (1 + 1e-9)
+    assert round(document["upper"], 4) == 3.1769  # a linear program over 8,000 particles
+    assert verify(file)
+    assert run("verify", file)[0] == 0
+    status, out, _ = run("bracket", "tanh", "repu2")
+    assert status == 0
+    assert repr(document["upper"]) in out
+
+
+def test_bracket_says_why_a_norm_is_infinite(run, tmp_path):
+    status, out, _ = run("bracket", "relu", "repu2")
+    assert status == 0
+    assert "infinite: the derivative of order 1 jumps" in out
+    status, _, err = run("bracket", "relu", "repu2", "--save", tmp_path / "x.json")
+    assert status == 2
+    assert "jumps" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tanh", "tanh"), "expected: heaviside, relu"),
+        (("tanh", "relu", "--spread", "inf"), "finite numbers"),
+        (("tanh", "relu", "--weight", "l3"), "homogeneous, l2 or bias_free"),
+        (("tanh", "relu", "--weight", "total_variation"), "a weight of degree s"),
+        (("tanh", "repu7"), "from 0 to 4"),
+    ],
+)
+def test_bad_input_of_bracket(run, arguments, message):
+    status, out, err = run("bracket", *arguments)
+    assert status == 2
+    assert out == ""
+    assert message in err
 
 
 # ------------------------------------------------------------------ atlas and constant

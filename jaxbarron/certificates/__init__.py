@@ -7,6 +7,11 @@ numbers by ball arithmetic alone; it shares no code with the optimiser that foun
 from jaxbarron.certificates.constant import ConstantCertificate, constant_certificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
+from jaxbarron.certificates.interval import (
+    IntervalCertificate,
+    certificate_of_bracket,
+    interval_certificate,
+)
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
 from jaxbarron.certificates.network import NetworkCertificate, Observed, network_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
@@ -20,12 +25,15 @@ __all__ = [
     "ConstantCertificate",
     "EmbeddingCertificate",
     "ErrorBound",
+    "IntervalCertificate",
     "Level",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
     "Observed",
     "Verification",
+    "certificate_of_bracket",
     "constant_certificate",
+    "interval_certificate",
     "kernel_certificate",
     "load",
     "network_certificate",

@@ -17,7 +17,7 @@ from typing import Any
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from jaxbarron.certificates import constant, embedding, kernel, network, non_embedding
+from jaxbarron.certificates import constant, embedding, interval, kernel, network, non_embedding
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
@@ -28,6 +28,7 @@ from jaxbarron.certificates.files import (
     read,
     write_atomically,
 )
+from jaxbarron.certificates.interval import IntervalCertificate
 from jaxbarron.certificates.kernel import Certificate
 from jaxbarron.certificates.network import NetworkCertificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
@@ -41,6 +42,7 @@ AnyCertificate = (
     | NonEmbeddingCertificate
     | ConstantCertificate
     | NetworkCertificate
+    | IntervalCertificate
 )
 
 
@@ -61,6 +63,9 @@ _KINDS = {
     "constant": _Kind(ConstantCertificate, constant.to_json, constant.from_json, constant.check),
     "network": _Kind(
         NetworkCertificate, network.to_json, network.from_json, network.check, network.to_arrays
+    ),
+    "interval-norm": _Kind(
+        IntervalCertificate, interval.to_json, interval.from_json, interval.check
     ),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,

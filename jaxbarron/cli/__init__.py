@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | bound | kernel | constant | atlas | verify | ...``."""
+"""The command line: ``jaxbarron switch | bound | kernel | constant | bracket | ...``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from jaxbarron.cli.atlas import atlas_command
 from jaxbarron.cli.bound import bound_command
+from jaxbarron.cli.bracket import bracket_command
 from jaxbarron.cli.constant import constant_command
 from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
@@ -37,6 +38,7 @@ app.command("kernel", short_help="Print a kernel with the certificate of its err
 app.command("constant", short_help="Print the embedding constant of one activation in another.")(
     constant_command
 )
+app.command("bracket", short_help="Print the norm of a function on an interval.")(bracket_command)
 app.command("atlas", short_help="Print which activation embeds in which.")(atlas_command)
 app.command("verify", short_help="Derive the claims of certificates again.")(verify_command)
 app.command("activations", short_help="List the registered activations.")(activations_command)

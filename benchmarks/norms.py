@@ -1,0 +1,127 @@
+"""Exact norms on an interval beside linear programs by HiGHS through SciPy.
+
+The peer is what one writes without this library: f on a grid of points, RePU_s particles with their
+kinks on a finer grid, the least cost by one linear program a value.  Its error is that of the grid,
+and it is printed; the library's brackets are asked for at that gap, and at nine digits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.optimize
+
+from jaxbarron.activations import activation
+from jaxbarron.bounds.interval_norm import interval_norm, norm_function
+from jaxbarron.programs import evaluate_program
+
+__all__ = ["NormFigure", "norm_figures"]
+
+_LANES = 16
+_SPREADS, _OFFSETS = (0.1, 8.0), 2.0
+
+
+@dataclass(frozen=True)
+class NormFigure:
+    """Values a second of both, the gap that was asked for and met, and the program's error."""
+
+    source: str
+    s: int
+    points: int
+    program_error: float
+    program_seconds: float
+    gap: float
+    largest_gap: float
+    values_a_second: float
+    ratio: float
+    rigorous_seconds: float
+
+
+def norm_figures(
+    quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[NormFigure]:
+    """Random particles of each source; ``progress`` is given (there, wanted)."""
+    wanted = [("tanh", 1)] if quick else [("tanh", 1), ("gelu", 1), ("tanh", 2), ("gelu", 2)]
+    count, points = (32, 21) if quick else (512, 121)
+    figures: list[NormFigure] = []
+    for name, s in wanted:
+        rng = np.random.default_rng(0)
+        w = np.exp(rng.uniform(*np.log(_SPREADS), count))
+        b = rng.uniform(-_OFFSETS, _OFFSETS, count)
+        seconds, error = _programs(name, s, w[:3], b[:3], points)
+        rigorous = _rigorous_seconds(name, s, w[:3], b[:3])
+        for gap in (max(error, 1e-6), 1e-9):
+            rate, largest = _rate(name, s, w, b, gap)
+            figures.append(
+                NormFigure(
+                    name, s, points, error, seconds, gap, largest, rate, rate * seconds, rigorous
+                )
+            )
+        progress(len(figures) // 2, len(wanted))
+    return figures
+
+
+def _rate(name: str, s: int, w: np.ndarray, b: np.ndarray, gap: float) -> tuple[float, float]:
+    """Values a second of one compiled call, and the largest gap reached."""
+    with jax.enable_x64(True):
+        one = norm_function(name, s, rel_gap=gap)
+        # in parts: the lanes of one part wait for the slowest of them
+        run = jax.jit(lambda *v: jax.lax.map(lambda p: one(*p), v, batch_size=_LANES))
+        arguments = jnp.asarray(w), jnp.asarray(b)
+        jax.block_until_ready(run(*arguments))
+        times = list[float]()
+        for _ in range(3):
+            start = time.perf_counter()
+            found = jax.block_until_ready(run(*arguments))
+            times.append(time.perf_counter() - start)
+        largest = float(jnp.max((found.upper - found.lower) / found.upper))
+    return w.size / float(np.median(times)), largest
+
+
+def _rigorous_seconds(name: str, s: int, w: np.ndarray, b: np.ndarray) -> float:
+    """One value with its proof, search and compiled code apart: bounds by ball arithmetic too."""
+    interval_norm(name, s, level="rigorous")
+    start = time.perf_counter()
+    for spread, offset in zip(w, b, strict=True):
+        interval_norm(name, s, spread=float(spread), offset=float(offset), level="rigorous")
+    return (time.perf_counter() - start) / w.size
+
+
+def _programs(name: str, s: int, w: np.ndarray, b: np.ndarray, points: int) -> tuple[float, float]:
+    """Seconds a program, and the largest relative error of its value."""
+    total, worst = 0.0, 0.0
+    for spread, offset in zip(w, b, strict=True):
+        start = time.perf_counter()
+        value = _program(name, s, float(spread), float(offset), points)
+        total += time.perf_counter() - start
+        exact = interval_norm(name, s, spread=float(spread), offset=float(offset)).upper
+        worst = max(worst, abs(1 - value / exact))
+    return total / w.size, worst
+
+
+def _program(name: str, s: int, w: float, b: float, points: int) -> float:
+    y = np.linspace(-1, 1, points)
+    f = evaluate_program(activation(name).program, w * y + b)
+    outside, inside = np.linspace(-1, 1, 4 * points), np.linspace(-1, 1, 4 * points - 3)
+    alpha = np.concatenate([1 - np.abs(outside), np.abs(outside) - 1] + [
+        sign / (1 + np.abs(inside)) for sign in (1, -1)
+    ])  # fmt: skip
+    beta = np.concatenate([outside, outside] + [
+        -sign * inside / (1 + np.abs(inside)) for sign in (1, -1)
+    ])  # fmt: skip
+    columns: Any = np.maximum(alpha[:, None] * y + beta[:, None], 0) ** s
+    size = np.abs(f).max() * 1e-3  # the solver's tolerances are absolute
+    found = scipy.optimize.linprog(
+        np.ones(2 * alpha.size),
+        A_eq=np.concatenate([columns, -columns]).T,
+        b_eq=f / size,
+        bounds=(0, None),
+        method="highs",
+    )
+    return float(found.fun) * size
