@@ -43,6 +43,7 @@ from jaxbarron.kernels import (
     hierarchy_constant,
     hierarchy_kernel,
     kernel_as_activation,
+    sharp_kernel,
     spectral_kernel,
     spectral_measure,
     spectral_measure_of_samples,
@@ -70,6 +71,7 @@ from jaxbarron.switching import (
     plan_switch,
     switch,
 )
+from jaxbarron.trade_off import TradeOffPoint, trade_off_curve
 
 __version__ = _metadata.version("jaxbarron")
 
@@ -92,6 +94,7 @@ __all__ = [
     "ParticleMeasure",
     "Replacement",
     "Site",
+    "TradeOffPoint",
     "Verification",
     "Witness",
     "activation",
@@ -127,6 +130,7 @@ __all__ = [
     "repu",
     "save",
     "scale",
+    "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",
@@ -135,6 +139,7 @@ __all__ = [
     "switch",
     "taylor_constant",
     "taylor_kernel",
+    "trade_off_curve",
     "unit_kernel",
     "variation_constant",
     "verify",

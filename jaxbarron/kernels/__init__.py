@@ -6,6 +6,7 @@ from jaxbarron.kernels.density import spline_limit
 from jaxbarron.kernels.derivatives import difference_kernel
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.kernels.hierarchy import hierarchy_constant, hierarchy_kernel
+from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.kernels.spectral import (
     spectral_kernel,
     spectral_measure,
@@ -22,6 +23,7 @@ __all__ = [
     "hierarchy_constant",
     "hierarchy_kernel",
     "kernel_as_activation",
+    "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",
