@@ -71,6 +71,7 @@ from jaxbarron.switching import (
     plan_switch,
     switch,
 )
+from jaxbarron.tighten import TightenResult, tighten
 from jaxbarron.trade_off import TradeOffPoint, trade_off_curve
 
 __version__ = _metadata.version("jaxbarron")
@@ -94,6 +95,7 @@ __all__ = [
     "ParticleMeasure",
     "Replacement",
     "Site",
+    "TightenResult",
     "TradeOffPoint",
     "Verification",
     "Witness",
@@ -139,6 +141,7 @@ __all__ = [
     "switch",
     "taylor_constant",
     "taylor_kernel",
+    "tighten",
     "trade_off_curve",
     "unit_kernel",
     "variation_constant",
