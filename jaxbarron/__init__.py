@@ -18,6 +18,7 @@ from jaxbarron.activations import (
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.parametrised_norm import parametrised_norm
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -71,7 +72,14 @@ from jaxbarron.switching import (
     plan_switch,
     switch,
 )
-from jaxbarron.tighten import TightenResult, tighten
+from jaxbarron.tighten import (
+    ConstantBracket,
+    TightenResult,
+    Transport,
+    tighten,
+    tighten_constant,
+    transport,
+)
 from jaxbarron.trade_off import TradeOffPoint, trade_off_curve
 
 __version__ = _metadata.version("jaxbarron")
@@ -82,6 +90,7 @@ __all__ = [
     "Box",
     "Certificate",
     "Constant",
+    "ConstantBracket",
     "ConstantCertificate",
     "DifferenceBound",
     "Embedding",
@@ -97,6 +106,7 @@ __all__ = [
     "Site",
     "TightenResult",
     "TradeOffPoint",
+    "Transport",
     "Verification",
     "Witness",
     "activation",
@@ -125,6 +135,7 @@ __all__ = [
     "merge",
     "norm",
     "opaque_parts",
+    "parametrised_norm",
     "plan_switch",
     "prune",
     "push_forward",
@@ -142,7 +153,9 @@ __all__ = [
     "taylor_constant",
     "taylor_kernel",
     "tighten",
+    "tighten_constant",
     "trade_off_curve",
+    "transport",
     "unit_kernel",
     "variation_constant",
     "verify",

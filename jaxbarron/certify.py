@@ -51,8 +51,8 @@ def certified_kernel(
         derivatives: certify the errors of the derivatives up to this order too (<= s - 1).
         minimise: ``"error"``: the least error for the particles, or the fewest particles for the
             tolerance.  ``"norm"``: the representation of least norm on a reach in cells
-            (:func:`jaxbarron.sharp_kernel`): ``norm(kernel, Ball(reach), order=s)`` is then near the
-            least norm of any representation, for more particles or a larger error.
+            (:func:`jaxbarron.sharp_kernel`); ``norm(kernel, Ball(reach), order=s)`` is then near
+            the least norm of any representation, for more particles or a larger error.
 
     Returns:
         The kernel, of NumPy doubles, and its certificate of level ``rigorous`` with
@@ -190,7 +190,7 @@ def _least_norm(
             "serve"
         )
     wanted = tol
-    # The cells are chosen by an estimate of the error; should the certificate find more, fewer pass.
+    # The cells are chosen by an estimate of the error, which the certificate may find too small.
     for _ in range(4):
         kernel = sharp_kernel(sigma, s, reach, particles=particles, tol=wanted)
         certificate = kernel_certificate(kernel, sigma, tau, reach=reach, derivatives=derivatives)

@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | kernel | constant | atlas | verify | activations``."""
+"""The command line ``jaxbarron``: one module a command."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
 from jaxbarron.cli.output import show_error
 from jaxbarron.cli.switch import switch_command
+from jaxbarron.cli.tighten import tighten_command
 from jaxbarron.cli.verify import verify_command
 from jaxbarron.errors import JaxbarronError
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("switch")(switch_command)
 app.command("kernel")(kernel_command)
 app.command("constant")(constant_command)
+app.command("tighten")(tighten_command)
 app.command("atlas")(atlas_command)
 app.command("verify")(verify_command)
 app.command("activations")(activations_command)

@@ -102,8 +102,8 @@ def sharp_kernel(
 
     With exact arithmetic ``||sigma|| <= norm(kernel) = density part + excess of the cells``, where
     ||sigma|| is the norm of sigma on the interval, and the excess falls to that of sigma as the
-    cells shrink (THEORY.md, Theorem Sharp kernel); ``norm`` is ``jaxbarron.norm(kernel, Ball(reach),
-    order=s)``.  The error is that of Theorem Matched cells; certify it with
+    cells shrink (THEORY.md, Theorem Sharp kernel); ``norm(kernel)`` is that of
+    :func:`jaxbarron.norm` with Ball(reach) and order=s.  The error is that of Theorem Matched cells; certify it with
     :func:`jaxbarron.kernel_certificate`, or call ``certified_kernel(..., minimise="norm")``.
 
     Args:
@@ -287,7 +287,8 @@ def _sign_changes(density: Any, points: Array) -> list[float]:
 
     found: list[float] = []
     for low, high in zip(points[known[at]], points[known[at + 1]], strict=True):
-        found.append(float(brentq(value, float(low), float(high))))
+        root: Any = brentq(value, float(low), float(high))
+        found.append(float(root))
     return found
 
 

@@ -109,9 +109,7 @@ def whitening(body: GaugeBody, profile: Profile, floor: Any) -> Float[Array, "k 
     return inverse.T
 
 
-def start(
-    body: GaugeBody, function: Function, method: Method, key: Any
-) -> tuple[Dual, Point]:
+def start(body: GaugeBody, function: Function, method: Method, key: Any) -> tuple[Dual, Point]:
     """The first iterate: M near the direction of the polynomial, and a bracket that holds already.
 
     M = 0 proves that the excess is at least 0; D split evenly, and particles for the whole
@@ -193,16 +191,14 @@ def improve(
         moves, optimiser = optax.with_extra_args_support(method.optimiser).update(
             slope, optimiser, coordinates, value=value, grad=slope, value_fn=objective
         )
-        moved = optax.apply_updates(coordinates, moves)
+        moved: Any = optax.apply_updates(coordinates, moves)
         good = jnp.all(jnp.isfinite(moved))
         return jax.tree.map(
             lambda a, b: jnp.where(good, a, b), (moved, optimiser), (coordinates, state[1])
         ), None
 
     begun = method.optimiser.init(first) if method.restarts else dual.optimiser
-    (coordinates, optimiser), _ = jax.lax.scan(
-        step, (first, begun), None, length=steps
-    )
+    (coordinates, optimiser), _ = jax.lax.scan(step, (first, begun), None, length=steps)
     moments = jnp.sum(matrix * coordinates, axis=1)
     nodes, pulls, prices = forces(moments)
     finer, cells, shares = shared(moments)

@@ -145,9 +145,7 @@ def tighten(
         kink = rough_kink(base, s, b - abs(w), b + abs(w))
         if kink is not None:
             reason = f"the derivative of order {kink[1]} jumps at z = {kink[0]:.6g}"
-            return TightenResult(
-                math.inf, math.inf, "float", theorem, 0, True, (), reason=reason
-            )
+            return TightenResult(math.inf, math.inf, "float", theorem, 0, True, (), reason=reason)
     problem = {
         "kind": "norm",
         "source": activation_to_json(base),
@@ -254,9 +252,7 @@ def method_named(name: str) -> Method:
     return METHODS[name]
 
 
-def check_run(
-    rel_gap: float, steps: int, checkpoint: str | Path | None, resume: bool
-) -> None:
+def check_run(rel_gap: float, steps: int, checkpoint: str | Path | None, resume: bool) -> None:
     """UsageError or ToleranceError for what no run can do."""
     if not 0 < rel_gap < 1:
         raise ToleranceError(

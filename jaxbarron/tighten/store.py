@@ -48,8 +48,8 @@ def read_bracket(folder: Path) -> dict[str, Any]:
         )
     if any(key not in found for key in _KEYS) or found["digest"] != digest(found):
         raise CheckpointError(
-            f"given: {folder}, whose {BRACKET_FILE} was changed or cut short; expected: the file as "
-            "it was written; do: start anew in another folder"
+            f"given: {folder}, whose {BRACKET_FILE} was changed or cut short; expected: the file "
+            "as it was written; do: start anew in another folder"
         )
     return found
 
