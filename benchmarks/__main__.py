@@ -1,4 +1,4 @@
-"""``python -m benchmarks [--quick] [--only cost|kernels|constants] [--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only cost|kernels|constants|tighten] [--json FILE]``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from benchmarks.constants import ConstantFigure, constant_figures, table_seconds
 from benchmarks.cost import Cost, costs
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.machine import machine
+from benchmarks.tighten import TightenFigure, tighten_figures
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
+_TIGHTEN = ("source", "s", "w", "b", "method", "steps", "relative gap", "ms a step")
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a test of the code")
-    parser.add_argument("--only", choices=("cost", "kernels", "constants"), help="one of the parts")
+    parser.add_argument(
+        "--only", choices=("cost", "kernels", "constants", "tighten"), help="one of the parts"
+    )
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
     return parser.parse_args()
 
@@ -69,6 +73,15 @@ def main() -> None:
         out.print(f"the whole table, {entries} entries: {seconds:.2f} s")
         document["constants"] = [asdict(constant) for constant in found]
         document["constants_table"] = {"entries": entries, "seconds": seconds}
+    if chosen.only in (None, "tighten"):
+        rows = table(*_TIGHTEN, right=("steps", "relative gap", "ms a step"))
+        with working("methods of optax on one bracket") as advance:
+            gaps = tighten_figures(chosen.quick, advance)
+        for gap in gaps:
+            rows.add_row(*_tighten_cells(gap))
+        out.print("\nrelative gap of a norm after some steps of the optimiser (1e-11 asked for)")
+        out.print(rows)
+        document["tighten"] = [asdict(gap) for gap in gaps]
     if chosen.json is not None:
         write_json(document, chosen.json)
 
@@ -95,6 +108,19 @@ def _constant_cells(figure: ConstantFigure) -> tuple[str, ...]:
         f"{1e3 * figure.peer_seconds:.0f}",
         f"{figure.ratio:.1f}",
         f"{max(figure.lower - figure.peer, figure.peer - figure.upper, 0.0):.1g}",
+    )
+
+
+def _tighten_cells(figure: TightenFigure) -> tuple[str, ...]:
+    return (
+        figure.source,
+        str(figure.s),
+        f"{figure.spread:g}",
+        f"{figure.offset:g}",
+        figure.method,
+        str(figure.steps),
+        f"{figure.gap:.1e}",
+        f"{1e3 * figure.seconds_a_step:.2f}",
     )
 
 

@@ -28,4 +28,6 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
         assert row["ratio"] > 1
     tanh = next(row for row in figures["constants"] if row["source"] == "tanh")
     assert tanh["lower"] * (1 - 1e-12) <= tanh["peer"] <= tanh["upper"] * (1 + 1e-12)
+    for row in figures["tighten"]:
+        assert row["gap"] < (1e-10 if row["method"] == "lbfgs" else 1)
     assert figures["constants_table"]["entries"] >= 24 * 5

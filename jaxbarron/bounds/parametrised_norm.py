@@ -54,9 +54,9 @@ def parametrised_norm(
     """The bracket of ``y -> family(parameters, w y + b)`` in RePU_s as a function of all of them.
 
     ``lower <= ||f|| <= upper`` in floating point, with the sign changes of the (s+1)-th derivative
-    found on a grid of [-1, 1].  jit, vmap and grad: both bounds have the derivative of the lower one at
-    fixed M, which is that of the norm where there is one (THEORY.md, Theorem Tightening), so a norm
-    can be part of a loss.
+    found on a grid of [-1, 1].  jit, vmap and grad: both bounds have the derivative of the lower
+    one at fixed M, which is that of the norm where there is one (THEORY.md, Theorem Tightening), so
+    a norm can be part of a loss.
 
     Args:
         family: (parameters, z) -> value for scalars z; smooth in z, s + 1 times differentiable.

@@ -103,8 +103,9 @@ def sharp_kernel(
     With exact arithmetic ``||sigma|| <= norm(kernel) = density part + excess of the cells``, where
     ||sigma|| is the norm of sigma on the interval, and the excess falls to that of sigma as the
     cells shrink (THEORY.md, Theorem Sharp kernel); ``norm(kernel)`` is that of
-    :func:`jaxbarron.norm` with Ball(reach) and order=s.  The error is that of Theorem Matched cells; certify it with
-    :func:`jaxbarron.kernel_certificate`, or call ``certified_kernel(..., minimise="norm")``.
+    :func:`jaxbarron.norm` with Ball(reach) and order=s.  The error is that of Theorem
+    Matched cells; certify it with :func:`jaxbarron.kernel_certificate`, or call
+    ``certified_kernel(..., minimise="norm")``.
 
     Args:
         source: sigma, with a (s+1)-th derivative that is a measure on the interval.
