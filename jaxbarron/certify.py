@@ -189,14 +189,12 @@ def _least_norm(
             "of the representations on |z| <= reach; do: give the largest |z| that the kernel must "
             "serve"
         )
-    wanted = tol
-    # The cells are chosen by an estimate of the error, which the certificate may find too small.
-    for _ in range(4):
-        kernel = sharp_kernel(sigma, s, reach, particles=particles, tol=wanted)
+    kernel = sharp_kernel(sigma, s, reach, particles=particles, tol=tol)
+    certificate = kernel_certificate(kernel, sigma, tau, reach=reach, derivatives=derivatives)
+    if tol is not None and certificate.upper > tol:
+        # The cells were chosen by an estimate of the error, which is the largest at some points.
+        kernel = sharp_kernel(sigma, s, reach, tol=0.95 * tol)
         certificate = kernel_certificate(kernel, sigma, tau, reach=reach, derivatives=derivatives)
-        if wanted is None or tol is None or certificate.upper <= tol:
-            break
-        wanted *= 0.97
     return _finished(certificate, tol, particles)
 
 

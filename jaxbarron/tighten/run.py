@@ -35,6 +35,7 @@ __all__ = ["Progress", "Step", "TightenResult", "check_run", "method_named", "ti
 
 _STEPS, _ROUNDS = 10, 5  # of the optimiser in a round, and rounds in a chunk
 CHUNK = _STEPS * _ROUNDS
+_PAD = 128
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 
 
@@ -157,6 +158,8 @@ def tighten(
     folder = None if checkpoint is None else Checkpoints(Path(checkpoint), problem, resume=resume)
     with jax.enable_x64(True):
         edges = network_edges(base, s, *network)
+        # few shapes, few compilations: empty cells at the right end
+        edges = np.append(edges, np.ones(-len(edges) % _PAD))
         kinks = bool(base.kinks) or base.homogeneity is not None
         arrays = tuple(jnp.asarray(v) for v in (*network, edges))
         setting = _Setting(body, base, kinks, chosen)

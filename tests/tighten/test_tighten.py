@@ -74,8 +74,7 @@ def test_rounds_keep_the_dtype_and_map_over_particles(dtype) -> None:
     def bracket(w, b):
         function = prepared(dtype, w, b)
         dual, best = start(body, function, method, jax.random.key(1))
-        for _ in range(2):
-            dual, best = improve(body, function, method, 5, dual, best)
+        _, best = improve(body, function, method, 5, dual, best)
         return function.density + best.lower, function.density + best.upper
 
     with jax.enable_x64(dtype == jnp.float64):
@@ -190,42 +189,39 @@ def test_a_checkpoint_is_gone_on_from_and_never_mistaken(tmp_path) -> None:
 CHILD = """
 import sys
 import jaxbarron as jb
-jb.tighten("gelu", "relu", rel_gap=1e-15, steps=10**7, method="momentum", checkpoint=sys.argv[1],
-           resume=len(sys.argv) > 2)
+jb.tighten("gelu", "relu", rel_gap=1e-15, steps=10**7, method="momentum", checkpoint=sys.argv[1])
 """
 
 
 @pytest.mark.usefixtures("x64")
 def test_killed_at_any_moment_it_leaves_a_bracket(tmp_path) -> None:
     folder, rng = tmp_path / "run", np.random.default_rng()
-    exact, previous = jb.tighten("gelu", "relu", rel_gap=1e-11), None
-    for turn in range(2):
-        command = [sys.executable, "-W", "error", "-c", CHILD, str(folder), *["resume"] * turn]
-        child = subprocess.Popen(command, stderr=subprocess.PIPE)
-        begun = time.monotonic()
-        while time.monotonic() - begun < 120 and child.poll() is None:
-            steps = read_bracket(folder)["steps"] if (folder / BRACKET_FILE).exists() else 0
-            if steps > (previous or {"steps": 0})["steps"]:
-                break
-            time.sleep(0.05)
-        time.sleep(rng.uniform(0, 0.3))
-        child.send_signal(signal.SIGKILL)
-        _, stderr = child.communicate()
-        assert child.returncode == -signal.SIGKILL, stderr.decode()
-        found = read_bracket(folder)  # whole, of this version, with its digest
-        assert found["lower"] <= exact.upper
-        assert found["upper"] >= exact.lower
-        assert found["steps"] > 0
-        if previous is not None:
-            assert previous["steps"] < found["steps"]
-            assert previous["lower"] <= found["lower"]
-            assert found["upper"] <= previous["upper"]
-        previous = found
-        # the evidence alone gives the same upper bound again
-        evidence = {k: jnp.asarray(v) for k, v in found["evidence"].items()}
-        jets = composed_jets(lambda z: jax.nn.gelu(z, approximate=False), 2, 1.0, 0.0)
-        profile = sample(jets, evidence["edges"], kinks=False)
-        upper = upper_excess(
-            GaugeBody(1), profile, evidence["shares"], evidence["nodes"], evidence["particles"]
-        )
-        assert upper == pytest.approx(float(evidence["upper"]), rel=1e-12)
+    command = [sys.executable, "-W", "error", "-c", CHILD, str(folder)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 120 and child.poll() is None:
+        if (folder / BRACKET_FILE).exists() and read_bracket(folder)["steps"] > 0:
+            break
+        time.sleep(0.05)
+    time.sleep(rng.uniform(0, 0.3))
+    child.send_signal(signal.SIGKILL)
+    _, stderr = child.communicate()
+    assert child.returncode == -signal.SIGKILL, stderr.decode()
+    found = read_bracket(folder)  # whole, of this version, with its digest
+    assert found["lower"] <= GELU_RELU + 6e-5
+    assert found["upper"] >= GELU_RELU - 6e-5
+    assert found["steps"] > 0
+    # the evidence alone gives the same upper bound again
+    evidence = {k: jnp.asarray(v) for k, v in found["evidence"].items()}
+    jets = composed_jets(lambda z: jax.nn.gelu(z, approximate=False), 2, 1.0, 0.0)
+    profile = sample(jets, evidence["edges"], kinks=False)
+    upper = upper_excess(
+        GaugeBody(1), profile, evidence["shares"], evidence["nodes"], evidence["particles"]
+    )
+    assert upper == pytest.approx(float(evidence["upper"]), rel=1e-12)
+    # and the state goes on
+    resumed = jb.tighten(
+        "gelu", "relu", rel_gap=1e-15, steps=50, method="momentum", checkpoint=folder, resume=True
+    )
+    assert resumed.steps >= found["steps"]
+    assert found["lower"] <= resumed.lower <= resumed.upper <= found["upper"]
