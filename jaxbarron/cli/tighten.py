@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -65,12 +66,24 @@ def tighten_command(
     history: list[Step] = []
     found: TightenResult | None = None
     chosen: Weight = weight  # pyright: ignore[reportAssignmentType]  # GaugeBody checks the name
+    stopped = False
+
+    def stop(*_: object) -> None:
+        # A chunk takes less than a second and may be writing its checkpoint: it is let finish. A
+        # second Ctrl-C does not wait.
+        nonlocal stopped
+        stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, stop)
     try:
         with working(f"{sigma.name} in {tau.name}") as advance:
 
             def show(step: Step) -> None:
                 history.append(step)
                 advance(step.steps - history[0].steps, steps)
+                if stopped:
+                    raise KeyboardInterrupt
 
             found = tighten(
                 sigma, tau, weight=chosen, spread=spread, offset=offset, rel_gap=rel_gap,
@@ -80,6 +93,8 @@ def tighten_command(
     except KeyboardInterrupt:
         if not history:
             raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
     end = history[-1] if history else Step(0, math.inf, math.inf)
     gap = 0.0 if end.lower == end.upper else (end.upper - end.lower) / end.upper
     if json_file is not None:

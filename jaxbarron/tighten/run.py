@@ -164,6 +164,7 @@ def tighten(
         arrays = tuple(jnp.asarray(v) for v in (*network, edges))
         setting = _Setting(body, base, kinks, chosen)
         density, state = _begin(setting, arrays, key)
+        state = _strong(state)
         taken = 0
         if folder is not None and resume:
             found = folder.restore((*state, np.zeros((), np.int64)))
@@ -174,7 +175,7 @@ def tighten(
         progress(history[-1])
         last = taken + steps
         while taken < last and _open(history[-1], rel_gap):
-            state = _chunk(setting, arrays, *state, rel_gap)
+            state = _strong(_chunk(setting, arrays, *state, rel_gap))
             taken += CHUNK
             history.append(_step(base, taken, density, state[1]))
             _save(folder, history[-1], state, taken)
@@ -185,6 +186,11 @@ def tighten(
         end.lower, end.upper, "float", theorem, taken, not _open(end, rel_gap), tuple(history),
         iterate,
     )  # fmt: skip
+
+
+def _strong(state: Any) -> Any:
+    """The same without weak types, which would make the second chunk compile again."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), state)
 
 
 @dataclass(frozen=True)
