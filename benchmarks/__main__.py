@@ -16,15 +16,17 @@ from benchmarks.machine import machine
 from benchmarks.networks import ComparedFigure, compared_figures
 from benchmarks.norms import NormFigure, norm_figures
 from benchmarks.peers import missing
+from benchmarks.tighten import TightenFigure, tighten_figures
 from benchmarks.transformer import TransformerFigure, transformer_figures
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 
-_PARTS = ("cost", "kernels", "constants", "finetune", "networks", "transformer", "norms")
+_PARTS = ("cost", "kernels", "constants", "finetune", "networks", "transformer", "norms", "tighten")
 _FINETUNE = ("case", "seen", "estimate", "interval", "measured", "holds")
 _COST = ("source", "form", "work", "ms", "ratio", "quartiles")
 _CONSTANT = ("source", "s", "enclosure", "width", "ms", "mpmath ms", "ratio", "mpmath's error")
 _NORM = ("source", "s", "program's error", "its s", "gap asked", "gap met", "values/s", "ratio",
          "rigorous ms")  # fmt: skip
+_TIGHTEN = ("source", "s", "w", "b", "method", "steps", "relative gap", "ms a step")
 _KERNEL = ("source", "s", "knots", "certified error", "to the limit", "scipy error", "scipy's")
 
 
@@ -109,7 +111,7 @@ def main() -> None:
             out.print(f"not run beside it: {reason}")
         document["networks"] = [asdict(network) for network in compared]
         document["networks_absent"] = absent
-    if chosen.only in (None, "transformer"):
+    if chosen.only in (None, "transformer", "tighten"):
         rows = table(*_TRANSFORMER, right=_TRANSFORMER[1:])
         with working("a transformer encoder") as advance:
             encoders = transformer_figures(chosen.quick, advance)
@@ -129,6 +131,15 @@ def main() -> None:
         out.print("\nexact norms on an interval, and one linear program by HiGHS for each")
         out.print(rows)
         document["norms"] = [asdict(norm) for norm in norms]
+    if chosen.only in (None, "tighten"):
+        rows = table(*_TIGHTEN, right=("steps", "relative gap", "ms a step"))
+        with working("methods of optax on one bracket") as advance:
+            gaps = tighten_figures(chosen.quick, advance)
+        for gap in gaps:
+            rows.add_row(*_tighten_cells(gap))
+        out.print("\nrelative gap of a norm after some steps of the optimiser (1e-11 asked for)")
+        out.print(rows)
+        document["tighten"] = [asdict(gap) for gap in gaps]
     if chosen.json is not None:
         write_json(document, chosen.json)
 
@@ -194,6 +205,19 @@ def _constant_cells(figure: ConstantFigure) -> tuple[str, ...]:
         f"{1e3 * figure.peer_seconds:.0f}",
         f"{figure.ratio:.1f}",
         f"{max(figure.lower - figure.peer, figure.peer - figure.upper, 0.0):.1g}",
+    )
+
+
+def _tighten_cells(figure: TightenFigure) -> tuple[str, ...]:
+    return (
+        figure.source,
+        str(figure.s),
+        f"{figure.spread:g}",
+        f"{figure.offset:g}",
+        figure.method,
+        str(figure.steps),
+        f"{figure.gap:.1e}",
+        f"{1e3 * figure.seconds_a_step:.2f}",
     )
 
 

@@ -21,6 +21,7 @@ from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
+from jaxbarron.bounds.parametrised_norm import parametrised_norm
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -51,6 +52,7 @@ from jaxbarron.kernels import (
     hierarchy_kernel,
     kernel_as_activation,
     observed_kernel,
+    sharp_kernel,
     spectral_kernel,
     spectral_measure,
     spectral_measure_of_samples,
@@ -83,6 +85,15 @@ from jaxbarron.switching import (
     switch,
     verify_model,
 )
+from jaxbarron.tighten import (
+    ConstantBracket,
+    TightenResult,
+    Transport,
+    tighten,
+    tighten_constant,
+    transport,
+)
+from jaxbarron.trade_off import TradeOffPoint, trade_off_curve
 
 __version__ = _metadata.version("jaxbarron")
 
@@ -94,6 +105,7 @@ __all__ = [
     "Certificate",
     "Classes",
     "Constant",
+    "ConstantBracket",
     "ConstantCertificate",
     "DifferenceBound",
     "Embedding",
@@ -116,6 +128,9 @@ __all__ = [
     "Site",
     "SwitchReport",
     "Thresholds",
+    "TightenResult",
+    "TradeOffPoint",
+    "Transport",
     "Verification",
     "Witness",
     "activation",
@@ -150,6 +165,7 @@ __all__ = [
     "norm_function",
     "observed_kernel",
     "opaque_parts",
+    "parametrised_norm",
     "plan_switch",
     "prune",
     "push_forward",
@@ -158,6 +174,7 @@ __all__ = [
     "save",
     "scale",
     "share_tolerance",
+    "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",
@@ -167,6 +184,10 @@ __all__ = [
     "switch_report",
     "taylor_constant",
     "taylor_kernel",
+    "tighten",
+    "tighten_constant",
+    "trade_off_curve",
+    "transport",
     "unit_kernel",
     "variation_constant",
     "verify",

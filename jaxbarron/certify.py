@@ -16,6 +16,7 @@ from jaxbarron.certificates import Certificate, kernel_certificate
 from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
 from jaxbarron.kernels.combinations import combination_kernel
 from jaxbarron.kernels.rounding import CUBIC_REACH
+from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.kernels.splines import spline_kernel
 from jaxbarron.measures import ParticleMeasure, push_forward, unit_kernel
 
@@ -31,6 +32,7 @@ def certified_kernel(
     reach: float | None = None,
     direct: bool = False,
     derivatives: int = 0,
+    minimise: Literal["error", "norm"] = "error",
 ) -> tuple[ParticleMeasure, Certificate]:
     """A kernel that represents one activation by another, and the proof of its error.
 
@@ -47,6 +49,10 @@ def certified_kernel(
             ``|z| <= 2**20``, since no floats do better).
         direct: instead of ``tol``: replace one for one, and certify the distance.
         derivatives: certify the errors of the derivatives up to this order too (<= s - 1).
+        minimise: ``"error"``: the least error for the particles, or the fewest particles for the
+            tolerance.  ``"norm"``: the representation of least norm on a reach in cells
+            (:func:`jaxbarron.sharp_kernel`); ``norm(kernel, Ball(reach), order=s)`` is then near
+            the least norm of any representation, for more particles or a larger error.
 
     Returns:
         The kernel, of NumPy doubles, and its certificate of level ``rigorous`` with
@@ -55,8 +61,9 @@ def certified_kernel(
     Raises:
         UsageError: not exactly one of ``tol``, ``particles``, ``direct`` where one is needed.
         ToleranceError: a tolerance <= 0, or one that no kernel of doubles meets.
-        UnreachableTargetError: no kernel is known from this source to this target.
-        DomainError: a reach that is not a finite number > 0.
+        UnreachableTargetError: no kernel is known from this source to this target, or, for
+            ``minimise="norm"``, the norm of the source is infinite.
+        DomainError: a reach that is not a finite number > 0; ``minimise="norm"`` without one.
 
     Example:
         >>> kernel, certificate = certified_kernel("gelu", "relu", tol=1e-2)
@@ -65,6 +72,13 @@ def certified_kernel(
     """
     sigma, tau = activation(source), activation(target)
     _check(tol, particles, reach, direct)
+    if minimise == "norm":
+        return _least_norm(sigma, tau, tol, particles, reach, direct, derivatives)
+    if minimise != "error":
+        raise UsageError(
+            f"given: minimise={minimise!r}; expected: 'error' or 'norm'; do: leave it out for the "
+            "least error"
+        )
     return _certified(sigma, tau, tol, particles, reach, direct, derivatives)
 
 
@@ -151,6 +165,37 @@ def _spline(
         f"given: tol={tol} for {sigma.name} -> {tau.name}; expected: a tolerance that kernels of "
         f"doubles can hold, the best found is {best:.3g}; do: allow that much"
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _least_norm(
+    sigma: Activation,
+    tau: Activation,
+    tol: float | None,
+    particles: int | None,
+    reach: float | None,
+    direct: bool,
+    derivatives: int,
+) -> tuple[ParticleMeasure, Certificate]:
+    s = tau.homogeneity
+    if direct or s not in (1, 2, 3):
+        raise UsageError(
+            f"given: minimise='norm' for {sigma.name} -> {tau.name}{' with direct' * direct}; "
+            "expected: a target RePU_s with s = 1, 2 or 3, and tol or particles; do: e.g. relu"
+        )
+    if reach is None:
+        raise DomainError(
+            "given: minimise='norm' without a reach; expected: one, since the least norm is that "
+            "of the representations on |z| <= reach; do: give the largest |z| that the kernel must "
+            "serve"
+        )
+    kernel = sharp_kernel(sigma, s, reach, particles=particles, tol=tol)
+    certificate = kernel_certificate(kernel, sigma, tau, reach=reach, derivatives=derivatives)
+    if tol is not None and certificate.upper > tol:
+        # The cells were chosen by an estimate of the error, which is the largest at some points.
+        kernel = sharp_kernel(sigma, s, reach, tol=0.95 * tol)
+        certificate = kernel_certificate(kernel, sigma, tau, reach=reach, derivatives=derivatives)
+    return _finished(certificate, tol, particles)
 
 
 def _through_relu(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = [
     "CertificateFileError",
+    "CheckpointError",
     "DomainError",
     "DtypeError",
     "JaxbarronError",
@@ -75,3 +76,7 @@ class NoSiteError(JaxbarronError, LookupError):
 
 class CertificateFileError(JaxbarronError, ValueError):
     """A file is not a certificate, is truncated, or is of a later version."""
+
+
+class CheckpointError(JaxbarronError, ValueError):
+    """A folder is not a checkpoint, or is one of another problem or of a later version."""

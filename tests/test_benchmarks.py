@@ -31,6 +31,8 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
     for row in figures["norms"]:
         assert row["largest_gap"] <= row["gap"] * (1 + 1e-9)
         assert row["ratio"] > 1
+    for row in figures["tighten"]:
+        assert row["gap"] < (1e-10 if row["method"] == "lbfgs" else 1)
     assert figures["constants_table"]["entries"] >= 24 * 5
     assert len(figures["finetune"]) == 2
     for row in figures["finetune"]:

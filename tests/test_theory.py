@@ -70,7 +70,8 @@ def test_no_private_part_of_jax_is_touched() -> None:
 
 FLOORS = [
     ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
-    ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("atlas",),
+    ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("trade_off",),
+    ("atlas",), ("tighten",),
     ("switching",),
     ("demo", "export", "nn", "plots"), ("cli",),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: ``jaxbarron switch | bound | kernel | constant | bracket | ...``."""
+"""The command line ``jaxbarron``: one module a command."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jaxbarron.cli.kernel import kernel_command
 from jaxbarron.cli.listing import activations_command
 from jaxbarron.cli.output import show_error
 from jaxbarron.cli.switch import switch_command
+from jaxbarron.cli.tighten import tighten_command
 from jaxbarron.cli.verify import verify_command
 from jaxbarron.errors import JaxbarronError
 
@@ -39,6 +40,9 @@ app.command("constant", short_help="Print the embedding constant of one activati
     constant_command
 )
 app.command("bracket", short_help="Print the norm of a function on an interval.")(bracket_command)
+app.command("tighten", short_help="Tighten the bounds of a norm, step by step, to a gap.")(
+    tighten_command
+)
 app.command("atlas", short_help="Print which activation embeds in which.")(atlas_command)
 app.command("verify", short_help="Derive the claims of certificates again.")(verify_command)
 app.command("activations", short_help="List the registered activations.")(activations_command)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
+import jax
 import typer
 
 from jaxbarron.activations import Activation, activation, repu
+from jaxbarron.bounds.interval_norm import interval_norm
 from jaxbarron.certificates import Certificate, save
 from jaxbarron.certify import certified_kernel
 from jaxbarron.cli.output import (
@@ -19,12 +21,16 @@ from jaxbarron.cli.output import (
     working,
     write_json,
 )
+from jaxbarron.domains import Ball
 from jaxbarron.errors import UsageError
-from jaxbarron.plots import check_plot_file, plot_certificate
+from jaxbarron.norms import norm
+from jaxbarron.plots import check_plot_file, knots_of, plot_certificate
+from jaxbarron.trade_off import TradeOffPoint, trade_off_curve
 
 __all__ = ["kernel_command", "target_activation"]
 
 _ROWS = 40
+_PARTICLES = 24  # of --minimise norm, where no size is given
 
 
 def kernel_command(
@@ -51,6 +57,9 @@ def kernel_command(
     derivatives: Annotated[
         int, typer.Option("--derivatives", help="Certify the derivatives up to this order too.")
     ] = 0,
+    minimise: Annotated[
+        str, typer.Option("--minimise", help="error, or norm: the least norm on --reach.")
+    ] = "error",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as JSON; - is stdout.")
     ] = None,
@@ -68,16 +77,23 @@ def kernel_command(
     source(z) = sum of c * target(a z + b) up to the certified error, for every real z or for
     |z| <= REACH. Give the error allowed (--tol), the size allowed (--particles), or --direct
     to learn how far two activations are apart. 'jaxbarron activations' lists the names.
+    With --minimise norm the kernel is the representation of least norm on |z| <= REACH in cells
+    (24 particles unless --tol or --particles say otherwise); its norm is printed beside bounds of
+    the least one, and the trade between error and norm on as many knots.
 
     \b
       jaxbarron kernel gelu relu --tol 1e-3
       jaxbarron kernel tanh --s 2 --particles 24 --derivatives 1 --plot tanh.svg
       jaxbarron kernel gelu gelu_tanh --direct
+      jaxbarron kernel silu --s 2 --minimise norm --reach 8
     """
     sigma, tau = activation(source), target_activation(target, s)
     check_writable(json_file, save_file, plot_file)
     if plot_file is not None:
         check_plot_file(plot_file)
+    if minimise == "norm" and tol is None and particles is None:
+        particles = _PARTICLES
+    chosen: Literal["error", "norm"] = minimise  # pyright: ignore[reportAssignmentType]  # checked
     with working(f"{sigma.name} -> {tau.name}: kernel and certificate"):
         _, certificate = certified_kernel(
             sigma,
@@ -87,15 +103,27 @@ def kernel_command(
             reach=reach,
             direct=direct,
             derivatives=derivatives,
+            minimise=chosen,
         )
+        sharp = _norms(certificate) if minimise == "norm" else None
     if save_file is not None:
         save(certificate, save_file)
     if plot_file is not None:
         plot_certificate(certificate, plot_file)
     if json_file is not None:
-        write_json(_document(certificate), json_file)
+        document = _document(certificate)
+        if sharp is not None:
+            curve = [
+                {"norm": p.norm, "error": p.error, "particles": p.kernel.particles}
+                for p in sharp.curve
+            ]
+            document["norm"] = {"kernel": sharp.norm, "lower": sharp.lower, "upper": sharp.upper}
+            document["curve"] = curve
+        write_json(document, json_file)
     if str(json_file) != "-":
         _print(certificate, len(certificate.kernel.offsets) if all_rows else _ROWS)
+        if sharp is not None:
+            _print_norms(sharp)
 
 
 def target_activation(name: str | None, s: int | None) -> Activation:
@@ -113,6 +141,38 @@ def target_activation(name: str | None, s: int | None) -> Activation:
         f"given: the target {name!r} and --s {s}; expected: one of them; do: leave TARGET out, or "
         "write repu"
     )
+
+
+class _Norms(NamedTuple):
+    norm: float
+    lower: float
+    upper: float
+    curve: tuple[TradeOffPoint, ...]
+
+
+def _norms(certificate: Certificate) -> _Norms:
+    s, reach = certificate.target.homogeneity, certificate.reach
+    assert s is not None
+    assert reach is not None
+    known = interval_norm(certificate.source, s, spread=reach)
+    with jax.enable_x64(True):
+        cost = float(norm(certificate.kernel, Ball(reach), order=s))
+    knots = len(knots_of(certificate.kernel))
+    curve = trade_off_curve(certificate.source, certificate.target, reach, knots=max(knots, 1))
+    return _Norms(cost, known.lower, known.upper, curve)
+
+
+def _print_norms(found: _Norms) -> None:
+    out = console()
+    out.print(
+        f"\nnorm of the kernel {found.norm:.8g}; of the least representation {found.lower:.8g} to "
+        f"{found.upper:.8g} (float; THEORY.md, Theorem Sharp kernel)\n"
+    )
+    rows = table("least norm", "certified error", "particles", right=("least norm", "particles"))
+    for point in found.curve:
+        rows.add_row(f"{point.norm:.6g}", f"{point.error:.6g}", str(point.kernel.particles))
+    out.print(rows)
+    out.print("\nleast norms on as many knots (THEORY.md, Theorem Trade-off curve)")
 
 
 def _document(certificate: Certificate) -> dict[str, object]:

@@ -7,6 +7,7 @@ from jaxbarron.kernels.derivatives import difference_kernel
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.kernels.hierarchy import hierarchy_constant, hierarchy_kernel
 from jaxbarron.kernels.observed import observed_kernel
+from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.kernels.spectral import (
     spectral_kernel,
     spectral_measure,
@@ -24,6 +25,7 @@ __all__ = [
     "hierarchy_kernel",
     "kernel_as_activation",
     "observed_kernel",
+    "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",
