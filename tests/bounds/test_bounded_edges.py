@@ -240,7 +240,8 @@ def test_what_the_particles_of_softsign_leave():
     with working_precision(128):
         found = [float(x.upper()) for x in erf_edges._moments_of_the_rest()]
     for have, want in zip(found, m, strict=True):
-        assert want * 0.999 <= have <= want * 1.3 + 0.01
+        # the slack: on wide tiles far out the terms of E'' cancel, their balls do not
+        assert want * 0.999 <= have <= want * 1.3 + 0.03
 
 
 def test_a_table_with_a_slip_is_no_contraction_or_dearer(monkeypatch):

@@ -122,7 +122,7 @@ def test_the_bridge_has_a_kernel_at_its_own_order():
 
 
 def test_into_the_heaviside_step():
-    found = embedding("tanh", "heaviside")
+    found = edges(activation("tanh"), activation("heaviside"), 1)[0]
     kernel = found.kernel(reach=2.0, tol=0.1)
     assert kernel.error.upper <= 0.1
     assert kernel.measure.particles <= 2 * (2 / 0.2) * 1.02 + 2

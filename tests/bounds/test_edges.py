@@ -305,8 +305,7 @@ def test_resolvent_gives_the_source_back(source, length):
     for z in (-3.0, -0.5, 0.0, 1.3, 4.0):
         value = left.slope * z + constant + np.sum(density * evaluate_program(tau.program, z - t))
         assert abs(value - evaluate_program(sigma.program, np.float64(z))) < 1e-5
-    found = edges(sigma, tau, 1)[0]
-    assert found.rule == "resolvent"
+    found = next(e for e in edges(sigma, tau, 1) if e.rule == "resolvent")
     assert found.upper >= np.sum(np.abs(density) * (1 + np.abs(t))) - 1e-5
 
 
