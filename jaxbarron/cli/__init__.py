@@ -40,9 +40,7 @@ app.command("constant", short_help="Print the embedding constant of one activati
     constant_command
 )
 app.command("bracket", short_help="Print the norm of a function on an interval.")(bracket_command)
-app.command("tighten", short_help="Tighten the bounds of a norm, step by step, to a gap.")(
-    tighten_command
-)
+app.command("tighten", short_help="Tighten the bounds of a norm to a gap.")(tighten_command)
 app.command("atlas", short_help="Print which activation embeds in which.")(atlas_command)
 app.command("verify", short_help="Derive the claims of certificates again.")(verify_command)
 app.command("activations", short_help="List the registered activations.")(activations_command)
