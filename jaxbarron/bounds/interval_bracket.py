@@ -73,7 +73,7 @@ def interval_bracket(
     edges: Float[Array, " e"],
     *,
     kinks: bool,
-    rel_gap: float = _REL_GAP,
+    rel_gap: Any = _REL_GAP,
     rounds: int = _ROUNDS,
 ) -> IntervalBracket:
     """The norm of a function on [-1, 1] in RePU_s, between two bounds.
@@ -118,10 +118,10 @@ class _Found(NamedTuple):
 
 
 def _search(
-    body: GaugeBody, profile: Profile, jets: Jets, density: Any, rel_gap: float, rounds: int
+    body: GaugeBody, profile: Profile, jets: Jets, density: Any, rel_gap: Any, rounds: int
 ) -> IntervalBracket:
     dtype = profile.edges.dtype
-    tolerance = max(rel_gap, _CLOSED * float(jnp.finfo(dtype).eps))
+    tolerance = jnp.maximum(rel_gap, _CLOSED * jnp.finfo(dtype).eps).astype(dtype)
     linear = profile.polynomial(body)
     base = jnp.asarray(body.nodes, dtype)
     offsets = jnp.asarray(_OFFSETS, dtype)

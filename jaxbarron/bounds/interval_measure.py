@@ -72,7 +72,7 @@ def representation(
     if not kept.any():
         kept[:1] = True
     measure = ParticleMeasure(weights[kept, None], directions[kept, None], offsets[kept])
-    return measure, residual
+    return measure, float(residual)
 
 
 def _refined(

@@ -27,7 +27,7 @@ from jaxbarron.errors import UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
-__all__ = ["Bracket", "interval_norm", "norm_function", "solve_tables"]
+__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table"]
 
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _BASE_EDGES = 17
@@ -157,7 +157,7 @@ def interval_norm(
         # a declared jump that is not zero is a fact of the activation
         infinite = math.inf, math.inf
         return Bracket(*infinite, level, theorem, s, weight, reason, problem)
-    found = solve_tables(body, problem.kinks, rel_gap, [tabulated(problem, s)])[0]
+    found = solve_table(body, problem.kinks, rel_gap, tabulated(problem, s))
     if level == "rigorous":
         tau, w, b = problem.single()
         facing = -1 if tau is problem.sigma and problem.spreads[0] < 0 else 1
@@ -213,27 +213,14 @@ def norm_function(
     return bracket
 
 
-def solve_tables(
-    body: GaugeBody, kinks: bool, rel_gap: float, tables: list[Table]
-) -> list[IntervalBracket]:
-    """The brackets of tabulated functions, in one call of one compiled search."""
-    edges = max(t.edges.shape[0] for t in tables)
+def solve_table(body: GaugeBody, kinks: bool, rel_gap: float, table: Table) -> IntervalBracket:
+    """The bracket of a tabulated function; the search is compiled once for all functions."""
     with jax.enable_x64(True):
-        stacked = jax.tree.map(lambda *v: jnp.stack(v), *(_padded(t, edges) for t in tables))
-        found = jax.tree.map(np.asarray, _solve(body, kinks, rel_gap, stacked))
-    return [jax.tree.map(lambda x, i=i: x[i], found) for i in range(len(tables))]
+        found = _solve(body, kinks, jnp.asarray(rel_gap), jax.tree.map(jnp.asarray, table))
+    return jax.tree.map(np.asarray, found)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _solve(body: GaugeBody, kinks: bool, rel_gap: float, tables: Table) -> IntervalBracket:
-    def one(table: Table) -> IntervalBracket:
-        jets = table_jets(table)
-        return interval_bracket(body, jets, table.edges, kinks=kinks, rel_gap=rel_gap)
-
-    return jax.vmap(one)(tables)
-
-
-def _padded(table: Table, edges: int) -> Table:
-    more = edges - table.edges.shape[0]
-    padded = np.concatenate([np.asarray(table.edges), np.ones(more)])
-    return Table(table.nodes, table.quintics, padded)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _solve(body: GaugeBody, kinks: bool, rel_gap: Any, table: Table) -> IntervalBracket:
+    jets = table_jets(table)
+    return interval_bracket(body, jets, table.edges, kinks=kinks, rel_gap=rel_gap)

@@ -52,7 +52,7 @@ def solve_program(
     constraints: Float[Array, "n k"],
     limits: Float[Array, " n"],
     moduli: Float[Array, "c k"],
-    accuracy: float = 0.0,
+    accuracy: Any = 0.0,
 ) -> Solution:
     """The program's solution to about the rounding unit, for data of size about 1.
 
@@ -168,7 +168,9 @@ def solve_program(
         return _Search(state, best, jnp.where(good, search.count + 1, _ITERATIONS))
 
     def going(search: _Search) -> Any:
-        return (search.count < _ITERATIONS) & (left(search.best) > max(_DONE * eps, accuracy))
+        return (search.count < _ITERATIONS) & (
+            left(search.best) > jnp.maximum(_DONE * eps, accuracy)
+        )
 
     end = jax.lax.while_loop(going, body, _Search(start, start, jnp.zeros((), jnp.int32))).best
     return Solution(end.moments, end.prices[0] - end.prices[1], end.shares[0] - end.shares[1])

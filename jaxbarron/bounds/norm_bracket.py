@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
-from jaxbarron.bounds.interval_norm import Bracket, interval_norm, solve_tables
+from jaxbarron.bounds.interval_norm import Bracket, interval_norm, solve_table
 from jaxbarron.bounds.interval_problem import Problem
 from jaxbarron.bounds.interval_table import tabulated
 from jaxbarron.domains import Ball, Domain
@@ -23,7 +22,7 @@ from jaxbarron.norms import Weight
 __all__ = ["NormBracket", "norm_bracket"]
 
 _PARALLEL = 1e-12  # directions of length 1 that agree so far share a line
-_BATCH = 32  # one-dimensional problems in one call
+_ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _REL_GAP = 1e-10
 
 
@@ -130,7 +129,7 @@ def norm_bracket(
     problems = [Problem(source, a[group], factors, centre[group]) for group, factors in members]
     ends = _chords(domain, lines, a, w, chords, seed)
     problems += [Problem(source, a, w @ end, centre) for end in ends]
-    bounds = _bounds(problems, body)
+    bounds = [_bounds(problem, body) for problem in problems]
     upper = sum(high for _, high in bounds[: len(lines)])
     best = max(range(len(ends)), key=lambda i: bounds[len(lines) + i][0])
     lower = bounds[len(lines) + best][0]
@@ -191,17 +190,9 @@ def _farthest(domain: Domain, u: np.ndarray) -> np.ndarray:
     return domain.radius * scaled / np.linalg.norm(scaled)
 
 
-def _bounds(problems: Sequence[Problem], body: GaugeBody) -> list[tuple[float, float]]:
-    """Lower and upper bound of each problem, equal sizes in one call."""
-    bounds: list[tuple[float, float]] = [(np.inf, np.inf)] * len(problems)
-    finite = [i for i, p in enumerate(problems) if not p.rough(body.s)]
-    tables = {i: tabulated(problems[i], body.s) for i in finite}
-    for start in range(0, len(finite), _BATCH):
-        batch = finite[start : start + _BATCH]
-        count = 1 << (len(batch) - 1).bit_length()  # few sizes are compiled
-        padded = batch + [batch[-1]] * (count - len(batch))
-        found = solve_tables(body, problems[0].kinks, _REL_GAP, [tables[i] for i in padded])
-        for i, bracket in zip(batch, found, strict=False):
-            rounding = 2.0**-40 * float(bracket.upper)
-            bounds[i] = max(float(bracket.lower) - rounding, 0.0), float(bracket.upper) + rounding
-    return bounds
+def _bounds(problem: Problem, body: GaugeBody) -> tuple[float, float]:
+    if problem.rough(body.s):
+        return np.inf, np.inf
+    found = solve_table(body, problem.kinks, _REL_GAP, tabulated(problem, body.s))
+    lower, upper = float(found.lower), float(found.upper)
+    return max(lower - _ROUNDING * upper, 0.0), upper + _ROUNDING * upper
