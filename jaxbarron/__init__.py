@@ -17,6 +17,7 @@ from jaxbarron.activations import (
 )
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
+from jaxbarron.bounds.edge_kernels import EdgeKernel
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
@@ -81,6 +82,7 @@ __all__ = [
     "Constant",
     "ConstantCertificate",
     "DifferenceBound",
+    "EdgeKernel",
     "Embedding",
     "EmbeddingCertificate",
     "ErrorBound",
