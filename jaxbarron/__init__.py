@@ -17,6 +17,7 @@ from jaxbarron.activations import (
 )
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
+from jaxbarron.bounds.edge_kernels import EdgeKernel
 from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
@@ -108,6 +109,7 @@ __all__ = [
     "ConstantBracket",
     "ConstantCertificate",
     "DifferenceBound",
+    "EdgeKernel",
     "Embedding",
     "EmbeddingCertificate",
     "ErrorBound",

@@ -211,7 +211,7 @@ def correction(source: Activation, target: Activation, order: int) -> Edge | Non
     if not _is_pair(source, target, order, "softsign"):
         return None
     formula = (
-        "erf = g + E, g the sum of 33 particles of softsign, E of erf by the heat kernel, "
+        "erf = g + E, g the sum of 34 particles of softsign, E of erf by the heat kernel, "
         "and the same for these particles"
     )
     return make_edge(

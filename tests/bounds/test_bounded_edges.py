@@ -223,6 +223,8 @@ def test_what_the_pair_of_gaussians_leaves():
 def test_what_the_particles_of_softsign_leave():
     rows = [tuple(float(x.p) / float(x.q) for x in row) for row in erf_edges.SOFTSIGN_PARTICLES]
     assert sum((2 if t else 1) * c / a for c, a, t in rows) == 0
+    (edge,) = edges(activation("erf"), activation("softsign"), 1)
+    assert f"sum of {sum(2 if t else 1 for _, _, t in rows)} particles" in edge.formula
     ends = np.concatenate([np.linspace(0, 4, 65), 4 * 1.1 ** np.arange(1, 80)])
     parts = [nodes(a, b, 4) for a, b in itertools.pairwise(ends)]
     u, w = (np.concatenate(x) for x in zip(*parts, strict=True))
