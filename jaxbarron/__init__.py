@@ -18,6 +18,7 @@ from jaxbarron.activations import (
 from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.sharp import SharpConstant, sharp_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -25,11 +26,13 @@ from jaxbarron.certificates import (
     EmbeddingCertificate,
     ErrorBound,
     NonEmbeddingCertificate,
+    SharpCertificate,
     Verification,
     constant_certificate,
     kernel_certificate,
     load,
     save,
+    sharp_certificate,
     verify,
 )
 from jaxbarron.certify import certified_kernel
@@ -91,6 +94,8 @@ __all__ = [
     "NonEmbeddingCertificate",
     "ParticleMeasure",
     "Replacement",
+    "SharpCertificate",
+    "SharpConstant",
     "Site",
     "Verification",
     "Witness",
@@ -127,6 +132,8 @@ __all__ = [
     "repu",
     "save",
     "scale",
+    "sharp_certificate",
+    "sharp_constant",
     "spectral_kernel",
     "spectral_measure",
     "spectral_measure_of_samples",

@@ -14,6 +14,7 @@ from jaxbarron.bounds.edge import Edge, make_edge
 from jaxbarron.bounds.lines import tail_line
 from jaxbarron.bounds.mean_kernels import largest_of_bernstein, prices
 from jaxbarron.bounds.reach_cells import reach_cells
+from jaxbarron.bounds.sharp_edges import proved_one_reach
 from jaxbarron.kernels import hierarchy_constant
 
 __all__ = ["ramp"]
@@ -51,7 +52,9 @@ def ramp(source: Activation, target: Activation, order: int) -> Edge | None:
             rows = [flint.arb(m) / 2 + p for m, p in zip(moments, prices(middle, 1), strict=True)]
             upper = largest_of_bernstein(rows)
     else:
-        prices_of_relu = [rule(source, repu(1), 1) for rule in (taylor, reach_cells)]
+        prices_of_relu = [
+            rule(source, repu(1), 1) for rule in (taylor, reach_cells, proved_one_reach)
+        ]
         upper = min((e.upper for e in prices_of_relu if e is not None), default=math.inf)
     formula = "sigma(z) = P(z) + lim int D(t) tau(lambda (z - t))/lambda dt, D = sigma''"
     return make_edge(source, target, order, "ramp", upper, theorem, formula)

@@ -9,6 +9,7 @@ from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import FORMAT, VERSION, Level, Verification, write_atomically
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
+from jaxbarron.certificates.sharp import SharpCertificate, sharp_certificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
 
 __all__ = [
@@ -21,11 +22,13 @@ __all__ = [
     "ErrorBound",
     "Level",
     "NonEmbeddingCertificate",
+    "SharpCertificate",
     "Verification",
     "constant_certificate",
     "kernel_certificate",
     "load",
     "save",
+    "sharp_certificate",
     "to_document",
     "verify",
     "write_atomically",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxbarron.certificates import constant, embedding, kernel, non_embedding
+from jaxbarron.certificates import constant, embedding, kernel, non_embedding, sharp
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
@@ -22,11 +22,18 @@ from jaxbarron.certificates.files import (
 )
 from jaxbarron.certificates.kernel import Certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
+from jaxbarron.certificates.sharp import SharpCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
 
-AnyCertificate = Certificate | EmbeddingCertificate | NonEmbeddingCertificate | ConstantCertificate
+AnyCertificate = (
+    Certificate
+    | EmbeddingCertificate
+    | NonEmbeddingCertificate
+    | ConstantCertificate
+    | SharpCertificate
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,7 @@ _KINDS = {
         EmbeddingCertificate, embedding.to_json, embedding.from_json, embedding.check
     ),
     "constant": _Kind(ConstantCertificate, constant.to_json, constant.from_json, constant.check),
+    "sharp": _Kind(SharpCertificate, sharp.to_json, sharp.from_json, sharp.check),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,
