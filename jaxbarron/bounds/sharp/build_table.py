@@ -33,6 +33,7 @@ __all__ = ["MOST", "build_entry", "main", "wanted"]
 
 MOST = 4  # the targets are RePU_1 to RePU_4
 _HIERARCHY = 5
+_MOST_ABOVE = 2  # and at order s + 1 to RePU_2
 _GAP = 1e-6
 _PADDING = 2.0**-46
 
@@ -42,7 +43,7 @@ def wanted() -> Iterator[tuple[Activation, int, int]]:
     smooth = [sigma for sigma in registered_activations() if sigma.homogeneity is None]
     for extra in (0, 1):
         for sigma in smooth:
-            for s in range(1, MOST + 1):
+            for s in range(1, (_MOST_ABOVE if extra else MOST) + 1):
                 yield sigma, s, s + extra
     for t in range(_HIERARCHY + 1):
         for s in range(1, _HIERARCHY + 1):

@@ -92,7 +92,7 @@ def exceeded(moments: tuple[float, ...], s: int) -> tuple[Any, float]:
     found = found[np.argsort(-ratio[found])][:12]
     more: list[float] = []
     for i in found:
-        left, middle, right = grid[i - 1], grid[i], grid[i + 1]
+        left, middle, right = (float(u) for u in grid[i - 1 : i + 2])
         behind = (ratio[i] - ratio[i - 1]) / max(middle - left, 1e-300)
         ahead = (ratio[i + 1] - ratio[i]) / max(right - middle, 1e-300)
         bend = behind - ahead
