@@ -23,6 +23,7 @@ from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
 from jaxbarron.bounds.parametrised_norm import parametrised_norm
+from jaxbarron.bounds.sharp import SharpConstant, sharp_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import (
     Certificate,
@@ -33,12 +34,14 @@ from jaxbarron.certificates import (
     NetworkCertificate,
     NonEmbeddingCertificate,
     Observed,
+    SharpCertificate,
     Verification,
     constant_certificate,
     interval_certificate,
     kernel_certificate,
     load,
     save,
+    sharp_certificate,
     verify,
 )
 from jaxbarron.certify import certified_kernel
@@ -127,6 +130,8 @@ __all__ = [
     "Replacement",
     "ReportOptions",
     "SharedTolerance",
+    "SharpCertificate",
+    "SharpConstant",
     "Site",
     "SwitchReport",
     "Thresholds",
@@ -176,6 +181,8 @@ __all__ = [
     "save",
     "scale",
     "share_tolerance",
+    "sharp_certificate",
+    "sharp_constant",
     "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",

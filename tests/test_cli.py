@@ -299,11 +299,29 @@ def test_constant_prints_both_ends_and_the_closed_forms(run, tmp_path):
     file = tmp_path / "tanh-relu.json"
     status, out, _ = run("constant", "tanh", "relu", "--save", file)
     assert status == 0
-    for part in ("C, embedding", "T_1", "A_1", "rigorous", "Theorem Taylor embedding"):
+    for part in ("C, embedding", "T_1", "A_1", "rigorous", "Theorem One reach"):
         assert part in out
     status, out, _ = run("verify", file)
     assert status == 0
     assert "holds" in out
+
+
+def test_the_sharp_constant(run, tmp_path):
+    file = tmp_path / "silu-relu.json"
+    status, out, _ = run("constant", "silu", "relu", "--sharp", "--save", file)
+    assert status == 0
+    for part in ("C, sharp", "attained at w = 8.871", "gain over the Taylor kernel: 2.2"):
+        assert part in out
+    assert run("verify", file)[0] == 0
+    status, out, _ = run("constant", "tanh", "repu2", "--sharp", "--json", "-")
+    assert status == 0
+    sharp = json.loads(out)["sharp"]
+    assert sharp["closed_form"] == "8/(3 sqrt 3)"
+    assert sharp["limit"]
+    assert sharp["gap"] <= 1e-12
+    status, out, _ = run("constant", "tanh", "relu", "--weight", "bias-free")
+    assert status == 0
+    assert "Theorem Bias free" in out
 
 
 def test_constant_as_json(run):
@@ -345,6 +363,10 @@ def test_a_witness_is_saved_and_verified(run, tmp_path):
         (("constant", "tanh", "relu", "--reach", "-1"), "a finite number > 0"),
         (("constant", "tanh", "relu", "--reach", "nan"), "a finite number > 0"),
         (("constant", "tanh", "relu", "--weight", "0"), "a whole number from 1 to 16"),
+        (("constant", "tanh", "relu", "--weight", "l2"), "or bias-free"),
+        (("constant", "tanh", "sigmoid", "--sharp"), "a target RePU_s, s >= 1"),
+        (("constant", "silu", "relu", "--sharp", "--rel-gap", "2"), "from 1e-12 to 1"),
+        (("constant", "tanh", "relu", "--sharp", "--reach", "2"), "one of them"),
         (("constant", "tanh", "--s", "17"), "from 0 to 16"),
         (("constant", "gelu", "tanh", "--weight", "2", "--save", "x.json"), "which is open"),
         (("atlas", "--weight", "two"), "--weight two"),
@@ -369,7 +391,7 @@ def test_atlas_of_a_few_pairs(run, tmp_path):
         "--save", folder, "--html", page, "--json", tmp_path / "atlas.json",
     )  # fmt: skip
     assert status == 0
-    for part in ("embedded", "not embedded", "Taylor embedding", "Smoothness witness"):
+    for part in ("embedded", "not embedded", "One reach", "Smoothness witness"):
         assert part in out
     saved = sorted(folder.iterdir())
     assert len(saved) == 4

@@ -114,7 +114,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
 def _density(edge: Edge) -> dict[str, Any] | None:
     """What the kernel of a density rule looks like, sampled for a picture (level float)."""
     sigma, s = edge.source, edge.target.homogeneity
-    if edge.rule in ("taylor", "taylor on a reach", "reach cells") and s is not None:
+    if edge.rule in ("taylor", "taylor on a reach", "reach cells", "one reach") and s is not None:
         return _picture(sigma, {s + 1: 1 / math.factorial(s)})
     if edge.rule == "ramp" and sigma.homogeneity is None:
         return _picture(sigma, {2: 1.0})

@@ -15,13 +15,15 @@ from typing import Any, Literal
 
 from jaxbarron.activations import Activation, activation, registered_activations
 from jaxbarron.balls.outward import product_up
+from jaxbarron.bounds.bias_free import bias_free_constant
 from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edge_kernels import EdgeKernel, embedding_kernel
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
+from jaxbarron.bounds.sharp import sharp_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
-from jaxbarron.errors import UnreachableTargetError
+from jaxbarron.errors import UnreachableTargetError, UsageError
 
 __all__ = ["Embedding", "embedding", "embedding_constant", "embeddings"]
 
@@ -149,7 +151,14 @@ def embedding(source: Source, target: Source, *, order: int | None = None) -> Em
     return _embedding(sigma, tau, p)
 
 
-def embedding_constant(source: Source, target: Source, *, order: int | None = None) -> Constant:
+def embedding_constant(
+    source: Source,
+    target: Source,
+    *,
+    order: int | None = None,
+    weight: Literal["reach", "bias_free"] = "reach",
+    rel_gap: float | None = None,
+) -> Constant:
     """``lower <= C <= upper`` for the embedding constant of :func:`embedding`, as a number.
 
     Not embedded: both are inf, with the reason; open: 0 and inf, with the reason.
@@ -158,16 +167,30 @@ def embedding_constant(source: Source, target: Source, *, order: int | None = No
         source: as in :func:`embedding`.
         target: the same.
         order: the same.
+        weight: ``"reach"``, as in :func:`embedding`; ``"bias_free"``: ``w^s`` and ``|alpha|^s``,
+            where the target is RePU_s, s >= 1 (THEORY.md, Theorem Bias free).
+        rel_gap: where the interval is wider than this and the target is RePU_s, s >= 1, a proof
+            is searched for (THEORY.md, Theorem One reach), which takes seconds.  The result is a
+            true interval also where the gap is not reached.
 
     Raises:
         UnknownActivationError: no such name.
-        UsageError: the order is not a whole number from 1 to 16.
+        UsageError: the order is not a whole number from 1 to 16, an unknown weight, one that the
+            target or the order does not have, or a gap that is not between 1e-12 and 1.
 
     Example:
         >>> c = embedding_constant("tanh", "repu(2)")  # 8 / (3 sqrt 3), a limit
-        >>> c.lower <= 1.5396007178390020 <= c.upper <= c.lower * (1 + 2e-6)
+        >>> c.lower <= 1.5396007178390020 <= c.upper <= c.lower * (1 + 1e-12)
         True
+        >>> embedding_constant("softplus", "relu", weight="bias_free").theorem
+        'Bias free'
     """
+    if rel_gap is not None and not 1e-12 <= rel_gap <= 1:
+        raise UsageError(
+            f"given: rel_gap={rel_gap!r}; expected: from 1e-12 to 1; do: e.g. rel_gap=1e-6"
+        )
+    if weight != "reach":
+        return _in_other_weight(activation(source), activation(target), order, weight)
     found = embedding(source, target, order=order)
     reason = ""
     if found.witness is not None:
@@ -175,7 +198,30 @@ def embedding_constant(source: Source, target: Source, *, order: int | None = No
     elif not found.route:
         reason = "neither an embedding nor a proof against one is known"
     theorem = (found.theorem or "Theorem Embedding constant").removeprefix("Theorem ")
-    return Constant(found.lower, found.upper, theorem, reason)
+    known = Constant(found.lower, found.upper, theorem, reason)
+    s = found.target.homogeneity
+    if rel_gap is None or found.witness is not None or not s:
+        return known
+    if known.upper <= known.lower * (1 + rel_gap):
+        return known
+    sharp = sharp_constant(found.source, s, found.order, rel_gap)
+    if sharp is None or not math.isfinite(sharp.upper):
+        return known
+    lower, upper = max(known.lower, sharp.lower), min(known.upper, sharp.upper)
+    return Constant(lower, upper, "One reach")
+
+
+def _in_other_weight(
+    sigma: Activation, tau: Activation, order: int | None, weight: str
+) -> Constant:
+    s = tau.homogeneity
+    if weight != "bias_free" or not s or sigma.homogeneity is not None or order not in (None, s):
+        raise UsageError(
+            f"given: weight={weight!r} for {sigma.name} in {tau.name}; expected: 'reach', or "
+            "'bias_free' for a source that is no RePU and a target RePU_s, s >= 1, at order s; do: "
+            "leave the weight out"
+        )
+    return bias_free_constant(sigma, s)
 
 
 def embeddings(

@@ -17,6 +17,7 @@ from jaxbarron.bounds.finite_edges import hierarchy, linear_combination, unit
 from jaxbarron.bounds.heat_edges import heat, mixture
 from jaxbarron.bounds.ramps import cancelling_kinks, ramp
 from jaxbarron.bounds.reach_cells import reach_cells
+from jaxbarron.bounds.sharp_edges import one_reach, proved_one_reach
 from jaxbarron.bounds.unit_edges import inverse_convolution, resolvent, spectrum
 from jaxbarron.errors import UsageError
 
@@ -30,6 +31,8 @@ def natural_order(target: Activation) -> int:
 
 def edges(source: Activation, target: Activation, order: int) -> tuple[Edge, ...]:
     """Every embedding of the pair that one rule proves, the smallest bound first.
+
+    Where the table of sharp constants holds the pair, that edge alone, as the table says.
 
     Args:
         source: sigma.
@@ -46,6 +49,10 @@ def edges(source: Activation, target: Activation, order: int) -> tuple[Edge, ...
         ('linear combination', 4.0)
     """
     checked_order(order)
+    sharp = one_reach(source, target, order)
+    if sharp is not None:
+        # nothing else is smaller; a certificate of it is checked by the proof itself
+        return (sharp,)
     found = [rule(source, target, order) for rule in RULES.values()]
     return tuple(sorted((e for e in found if e is not None), key=lambda e: e.upper))
 
@@ -61,6 +68,7 @@ def checked_order(order: int) -> int:
 
 RULES: dict[str, Callable[[Activation, Activation, int], Edge | None]] = {
     "unit": unit,
+    "one reach": proved_one_reach,
     "linear combination": linear_combination,
     "hierarchy": hierarchy,
     "taylor": taylor,

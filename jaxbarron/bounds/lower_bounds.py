@@ -21,6 +21,8 @@ from jaxbarron.balls.suprema import lower_float
 from jaxbarron.bounds.constants import density_part, variation_constant
 from jaxbarron.bounds.lines import tail_line
 from jaxbarron.bounds.regularity import derivative_bound, jump, jump_orders, modulus_bound
+from jaxbarron.bounds.sharp.proof import lower_of_dual
+from jaxbarron.bounds.sharp_edges import sharp_entry
 from jaxbarron.kernels import hierarchy_constant
 from jaxbarron.programs import evaluate_program
 
@@ -118,6 +120,12 @@ def _density_places(
     if limit:
         yield math.inf, 0.0
     if s == 0:
+        return
+    entry = sharp_entry(source, target, order)
+    if entry is not None:
+        inside = 0 < entry.reach < math.inf
+        if inside and entry.evidence is not None and not entry.evidence.dual.moments:
+            yield entry.reach, 0.0
         return
     promise, spread, offset = _most_promising(source, s, order)
     if promise > limit:
@@ -296,8 +304,27 @@ def _largest_jump(sigma: Activation) -> Any | None:
         return functools.reduce(lambda a, b: a.max(abs(b)), found, flint.arb(0))
 
 
+def _moments_place(
+    source: Activation, target: Activation, order: int
+) -> Iterator[tuple[float, float]]:
+    entry = sharp_entry(source, target, order)
+    if entry is not None and entry.evidence is not None and entry.evidence.dual.moments:
+        yield entry.reach, 0.0
+
+
+def _moments(
+    source: Activation, target: Activation, order: int, spread: float, offset: float
+) -> float:
+    """Theorem Dual moments, with the moments of the table of sharp constants."""
+    entry = sharp_entry(source, target, order)
+    if entry is None or entry.evidence is None or (spread, offset) != (entry.reach, 0.0):
+        return 0.0
+    return lower_of_dual(source, entry.s, order, entry.evidence.dual)
+
+
 FUNCTIONALS: dict[str, _Functional] = {
     "density part": _Functional(_density_places, _density),
+    "moments": _Functional(_moments_place, _moments),
     "variation of the slope": _Functional(_limit_place, _variation),
     "jump of the slope": _Functional(_limit_place, _jump),
     "slope": _Functional(_limit_place, _slope),

@@ -16,6 +16,7 @@ from jaxbarron.bounds.edge import Edge, make_edge
 from jaxbarron.bounds.lines import tail_line
 from jaxbarron.bounds.mean_kernels import largest_of_bernstein, prices
 from jaxbarron.bounds.reach_cells import reach_cells
+from jaxbarron.bounds.sharp_edges import proved_one_reach
 from jaxbarron.kernels import hierarchy_constant
 
 __all__ = ["cancelling_kinks", "ramp", "rise_of"]
@@ -65,7 +66,7 @@ def _price_of_relu(source: Activation) -> tuple[float, str] | None:
         return float(hierarchy_constant(power, 1)), formula
     if not _is_of_bounded_variation(source):
         return None
-    costs = [rule(source, repu(1), 1) for rule in (taylor, reach_cells)]
+    costs = [rule(source, repu(1), 1) for rule in (taylor, reach_cells, proved_one_reach)]
     price = min((e.upper for e in costs if e is not None), default=math.inf)
     if not math.isfinite(price):
         return None

@@ -15,6 +15,7 @@ from jaxbarron.certificates.interval import (
 from jaxbarron.certificates.kernel import Certificate, ErrorBound, kernel_certificate
 from jaxbarron.certificates.network import NetworkCertificate, Observed, network_certificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
+from jaxbarron.certificates.sharp import SharpCertificate, sharp_certificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "NetworkCertificate",
     "NonEmbeddingCertificate",
     "Observed",
+    "SharpCertificate",
     "Verification",
     "certificate_of_bracket",
     "constant_certificate",
@@ -38,6 +40,7 @@ __all__ = [
     "load",
     "network_certificate",
     "save",
+    "sharp_certificate",
     "to_document",
     "verify",
     "write_atomically",

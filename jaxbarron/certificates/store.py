@@ -17,7 +17,15 @@ from typing import Any
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from jaxbarron.certificates import constant, embedding, interval, kernel, network, non_embedding
+from jaxbarron.certificates import (
+    constant,
+    embedding,
+    interval,
+    kernel,
+    network,
+    non_embedding,
+    sharp,
+)
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
 from jaxbarron.certificates.files import (
@@ -32,6 +40,7 @@ from jaxbarron.certificates.interval import IntervalCertificate
 from jaxbarron.certificates.kernel import Certificate
 from jaxbarron.certificates.network import NetworkCertificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
+from jaxbarron.certificates.sharp import SharpCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
@@ -43,6 +52,7 @@ AnyCertificate = (
     | ConstantCertificate
     | NetworkCertificate
     | IntervalCertificate
+    | SharpCertificate
 )
 
 
@@ -67,6 +77,7 @@ _KINDS = {
     "interval-norm": _Kind(
         IntervalCertificate, interval.to_json, interval.from_json, interval.check
     ),
+    "sharp": _Kind(SharpCertificate, sharp.to_json, sharp.from_json, sharp.check),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,

@@ -13,9 +13,12 @@ from jaxbarron.activations import Activation, activation
 from jaxbarron.atlas import Embedding, embedding, pair_document
 from jaxbarron.bounds.constants import taylor_constant, variation_constant
 from jaxbarron.bounds.edges import natural_order
-from jaxbarron.certificates import AnyCertificate, constant_certificate, save
+from jaxbarron.bounds.sharp import SharpConstant
+from jaxbarron.bounds.sharp.closed_forms import closed_form
+from jaxbarron.certificates import AnyCertificate, constant_certificate, save, sharp_certificate
 from jaxbarron.cli.kernel import target_activation
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
+from jaxbarron.cli.sharp import attained, bias_free, gain, parse_weight, proved, sharp_document
 from jaxbarron.errors import UsageError
 
 __all__ = ["constant_command"]
@@ -33,8 +36,16 @@ def constant_command(
         float | None, typer.Option("--reach", help="The cost of the Taylor kernel on |z| <= REACH.")
     ] = None,
     weight: Annotated[
-        int | None, typer.Option("--weight", help="p of the weight (1 + rho)^p (default: natural).")
+        str | None,
+        typer.Option("--weight", help="p of the weight (1 + rho)^p (default: natural); bias-free."),
     ] = None,
+    sharp: Annotated[
+        bool,
+        typer.Option("--sharp", help="The sharp constant in RePU_s, and where it is attained."),
+    ] = False,
+    rel_gap: Annotated[
+        float, typer.Option("--rel-gap", help="The relative gap that --sharp aims at.")
+    ] = 1e-6,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the result as JSON; - is stdout.")
     ] = None,
@@ -47,12 +58,14 @@ def constant_command(
     C is the least number with ||f||_TARGET <= C ||f||_SOURCE on the unit ball. For a target
     RePU_s the closed forms are printed too: T_s, the cost of the Taylor kernel on every reach,
     and A_s = TV(source^(s))/s!. With --reach, the cost of the Taylor kernel on that reach, which
-    is finite for sin and cos too, is what --save writes.
+    is finite for sin and cos too, is what --save writes. --sharp proves the constant in RePU_s to
+    --rel-gap, and says where it is attained and what it gains over the Taylor kernel.
 
     \b
       jaxbarron constant tanh relu
       jaxbarron constant gelu --s 2 --save gelu-repu2.json
       jaxbarron constant sin --s 1 --reach 4
+      jaxbarron constant silu relu --sharp --rel-gap 1e-7
     """
     sigma, tau = activation(source), target_activation(target, s)
     if reach is not None and tau.homogeneity is None:
@@ -61,11 +74,27 @@ def constant_command(
             "Taylor kernel has a cost on a reach; do: leave --reach out, or give --s"
         )
     check_writable(json_file, save_file)
+    parsed = parse_weight(weight)
+    if reach is not None and (sharp or isinstance(parsed, str)):
+        raise UsageError(
+            "given: --reach with --sharp or bias-free; expected: one of them; do: leave one out"
+        )
+    order = parsed if isinstance(parsed, int) else natural_order(tau)
     with working(f"{sigma.name} in {tau.name}"):
         rows = _closed_forms(sigma, tau.homogeneity, reach)
-        order = natural_order(tau) if weight is None else weight
         found = embedding(sigma, tau, order=order)
         certificate = _certificate(found, reach)
+        free = bias_free(sigma, tau) if isinstance(parsed, str) else None
+        if free is not None:
+            name = "C, bias-free weights"
+            theorem = f"Theorem {free.theorem}"
+            rows.insert(0, _Row(name, free.lower, free.upper, theorem, free.reason))
+        best = None
+        # what is infinite or has a closed form needs no search: the interval says it
+        if sharp and free is None and found.lower < found.upper < math.inf:
+            best = proved(sigma, tau, order, rel_gap)
+            certificate = sharp_certificate(best)
+            _add_sharp(rows, best)
     if save_file is not None:
         if certificate is None:
             raise UsageError(
@@ -77,9 +106,12 @@ def constant_command(
         document: dict[str, Any] = {"schema": "jaxbarron-constant", "version": 1}
         document |= pair_document(found)
         document["closed_forms"] = [row.__dict__ for row in rows]
+        document["sharp"] = None if best is None else sharp_document(best)
         write_json(document, json_file)
     if str(json_file) != "-":
         _print(found, rows)
+        if best is not None:
+            _print_sharp(best)
 
 
 @dataclass(frozen=True)
@@ -102,6 +134,25 @@ def _closed_forms(sigma: Activation, s: int | None, reach: float | None) -> list
         local = taylor_constant(sigma, s, reach=reach)
         named.append((f"Taylor kernel on |z| <= {reach:g}", local))
     return [_Row(name, c.lower, c.upper, f"Theorem {c.theorem}", c.reason) for name, c in named]
+
+
+def _add_sharp(rows: list[_Row], best: SharpConstant) -> None:
+    rows.insert(0, _Row("C, sharp", best.lower, best.upper, best.theorem, ""))
+    known = gain(best)
+    if known is not None:
+        name = "Taylor kernel and its polynomial"
+        rows.append(_Row(name, 0.0, known[0], "Theorem Taylor cost", ""))
+
+
+def _print_sharp(best: SharpConstant) -> None:
+    out = console()
+    out.print(f"\nattained {attained(best)}; relative gap {best.gap:.1e}", soft_wrap=True)
+    text = closed_form(best)
+    if text:
+        out.print(f"closed form: {text} (Theorem Closed constants)", soft_wrap=True)
+    known = gain(best)
+    if known is not None:
+        out.print(f"gain over the Taylor kernel: {known[1]:.4g} times", soft_wrap=True)
 
 
 def _certificate(found: Embedding, reach: float | None) -> AnyCertificate | None:

@@ -1,0 +1,131 @@
+"""Build ``table.json``: ``python -m jaxbarron.bounds.sharp.build_table [--fresh | --check]``.
+
+Deterministic, and resumable: what the file already holds is kept (``--fresh`` starts anew), and
+the file is replaced as a whole after each entry, so that it is never half written.  ``--check``
+proves every entry again from its evidence, and exits with 1 where one does not hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxbarron.activations import Activation, activation, registered_activations, repu
+from jaxbarron.bounds.sharp.proof import check_evidence
+from jaxbarron.bounds.sharp.search import sharp_constant
+from jaxbarron.bounds.sharp.table import (
+    TABLE_FORMAT,
+    SharpEntry,
+    entry_from_json,
+    entry_to_json,
+)
+from jaxbarron.bounds.witnesses import find_witness
+from jaxbarron.kernels import hierarchy_constant
+
+__all__ = ["MOST", "build_entry", "main", "wanted"]
+
+MOST = 4  # the targets are RePU_1 to RePU_4
+_HIERARCHY = 5
+_MOST_ABOVE = 2  # and at order s + 1 to RePU_2
+_GAP = 1e-6
+_PADDING = 2.0**-46
+
+
+def wanted() -> Iterator[tuple[Activation, int, int]]:
+    """Every (activation, s, order) that the table is to hold, or to leave out as open."""
+    smooth = [sigma for sigma in registered_activations() if sigma.homogeneity is None]
+    for extra in (0, 1):
+        for sigma in smooth:
+            for s in range(1, (_MOST_ABOVE if extra else MOST) + 1):
+                yield sigma, s, s + extra
+    for t in range(_HIERARCHY + 1):
+        for s in range(1, _HIERARCHY + 1):
+            yield repu(t), s, s
+
+
+def build_entry(sigma: Activation, s: int, order: int) -> SharpEntry | None:
+    """The entry, or None where neither a proof nor a reason against one was found."""
+    t = sigma.homogeneity
+    if t is not None and t >= s:
+        value = float(hierarchy_constant(t, s)) if t > s else 1.0
+        return SharpEntry(sigma.name, s, order, value, value, math.nan, "hierarchy", None)
+    witness = find_witness(sigma, repu(s), order)
+    if witness is not None:
+        nothing = math.inf
+        return SharpEntry(sigma.name, s, order, nothing, nothing, math.nan, witness.claim, None)
+    found = sharp_constant(sigma, s, order, _GAP)
+    if found is None or not math.isfinite(found.upper):
+        return None
+    lower, upper = found.lower, found.upper
+    if lower < upper:
+        # another version of the ball arithmetic may round otherwise
+        lower, upper = lower * (1 - _PADDING), upper * (1 + _PADDING)
+    return SharpEntry(sigma.name, s, order, lower, upper, found.reach, "", found.evidence)
+
+
+def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> int:
+    """Build what is missing from the table at ``path``; progress goes to stderr."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    path = path or Path(__file__).with_name("table.json")
+    if "--check" in arguments:
+        return _check(path)
+    fresh = "--fresh" in arguments or not path.exists()
+    rows: list[dict[str, Any]] = [] if fresh else json.loads(path.read_text())["entries"]
+    known = {(e["source"], e["s"], e["order"]): e for e in rows}
+    todo = list(wanted())
+    keys = [(sigma.name, s, order) for sigma, s, order in todo]
+    for number, (sigma, s, order) in enumerate(todo, start=1):
+        label = f"[{number}/{len(todo)}] {sigma.name} in repu({s}) at order {order}"
+        if (sigma.name, s, order) not in known:
+            entry = build_entry(sigma, s, order)
+            if entry is None:
+                print(f"{label}: left out", file=sys.stderr, flush=True)
+                continue
+            known[sigma.name, s, order] = entry_to_json(entry)
+            _write(path, [known[key] for key in keys if key in known])
+        found = known[sigma.name, s, order]
+        lower, upper = float.fromhex(found["lower"]), float.fromhex(found["upper"])
+        gap = upper / lower - 1 if math.isfinite(upper) else 0.0
+        print(f"{label}: {lower!r}, gap {gap:.1e}", file=sys.stderr, flush=True)
+    _write(path, [known[key] for key in keys if key in known])
+    return 0
+
+
+def _check(path: Path) -> int:
+    rows = json.loads(path.read_text())["entries"]
+    failures = 0
+    for number, row in enumerate(rows, start=1):
+        entry = entry_from_json(row)
+        start = time.perf_counter()
+        holds = True
+        if entry.evidence is not None:
+            sigma = activation(entry.source)
+            found = check_evidence(sigma, entry.s, entry.order, entry.evidence)
+            holds = entry.lower <= found.lower and found.upper <= entry.upper
+        failures += not holds
+        label = f"[{number}/{len(rows)}] {entry.source} in repu({entry.s}) at order {entry.order}"
+        spent = time.perf_counter() - start
+        verdict = "holds" if holds else "DOES NOT HOLD"
+        print(f"{label}: {verdict}, {spent:.2f} s", file=sys.stderr, flush=True)
+    return 1 if failures else 0
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
+    text = f'{{"format":{TABLE_FORMAT},"entries":[\n{lines}\n]}}\n'
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".table-")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(name, 0o644)  # mkstemp's file is the owner's alone
+    os.replace(name, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
