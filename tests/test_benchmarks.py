@@ -29,7 +29,7 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
     tanh = next(row for row in figures["constants"] if row["source"] == "tanh")
     assert tanh["lower"] * (1 - 1e-12) <= tanh["peer"] <= tanh["upper"] * (1 + 1e-12)
     assert figures["constants_table"]["entries"] >= 24 * 5
-    assert len(figures["finetune"]) == 2
+    assert len(figures["finetune"]) == 1
     for row in figures["finetune"]:
         assert row["kind"] in ("extrapolated", "not in sight")
         assert row["short_steps"] <= row["lower"]
