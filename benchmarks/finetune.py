@@ -47,7 +47,7 @@ def finetune_figures(
     quick: bool, advance: Callable[[int, int], None], first_seed: int = 100
 ) -> list[FineTuneFigure]:
     """Cases whose cost lies beyond the short run, from ``first_seed`` on."""
-    wanted, times = (2, 4) if quick else (10, 40)
+    wanted, times = (1, 2) if quick else (10, 40)
     made: list[FineTuneFigure] = []
     for seed in itertools.count(first_seed):
         words, steps, excess, share = case_curve(seed, times * _SHORT)

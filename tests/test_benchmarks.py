@@ -34,7 +34,7 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
     for row in figures["tighten"]:
         assert row["gap"] < (1e-10 if row["method"] == "lbfgs" else 1)
     assert figures["constants_table"]["entries"] >= 24 * 5
-    assert len(figures["finetune"]) == 2
+    assert len(figures["finetune"]) == 1
     for row in figures["finetune"]:
         assert row["kind"] in ("extrapolated", "not in sight")
         assert row["short_steps"] <= row["lower"]
