@@ -72,7 +72,7 @@ FLOORS = [
     ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
     ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("trade_off",),
     ("atlas",), ("tighten",),
-    ("switching",),
+    ("switching",), ("report",),
     ("demo", "export", "nn", "plots"), ("cli",),
 ]  # fmt: skip
 

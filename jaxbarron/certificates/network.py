@@ -208,7 +208,7 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         arrays |= {"region.lower": np.array(region.lower), "region.upper": np.array(region.upper)}
     else:
         data["region"] = {"kind": "ball", "radius": float(region.ball.radius).hex(),
-                          "ord": str(region.ball.ord)}  # fmt: skip
+                          "ord": str(float(region.ball.ord))}  # fmt: skip
         arrays["region.centre"] = np.array(region.centre)
     if bound.classes is not None:
         found = bound.classes

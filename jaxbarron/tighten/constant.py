@@ -10,7 +10,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from jaxbarron.activations import Activation, activation
@@ -183,6 +182,8 @@ def tighten_constant(
 
 
 def _optimiser() -> Any:
+    import optax  # whoever imports the library need not wait for it
+
     return optax.adam(_RATE)
 
 

@@ -5,12 +5,13 @@ THEORY.md, Theorem Tightening.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from jaxbarron.bounds.gauge_body import GaugeBody
@@ -34,18 +35,25 @@ class Method:
     """An optimiser of optax, and whether it forgets its past when the multipliers change."""
 
     name: str
-    optimiser: Any = field(compare=False)
+    make: Callable[[Any], Any] = field(compare=False)
     restarts: bool = False
+
+    @functools.cached_property
+    def optimiser(self) -> Any:
+        """Made when it is asked for: whoever imports the library need not wait for optax."""
+        import optax
+
+        return self.make(optax)
 
 
 # Measured by ``python -m benchmarks --only tighten``, which prints all of them.
 METHODS = {
     method.name: method
     for method in (
-        Method("lbfgs", optax.lbfgs(memory_size=8), restarts=True),
-        Method("adam", optax.adam(3e-2)),
-        Method("momentum", optax.sgd(1e-2, momentum=0.9)),
-        Method("optimistic", optax.optimistic_gradient_descent(1e-2)),
+        Method("lbfgs", lambda optax: optax.lbfgs(memory_size=8), restarts=True),
+        Method("adam", lambda optax: optax.adam(3e-2)),
+        Method("momentum", lambda optax: optax.sgd(1e-2, momentum=0.9)),
+        Method("optimistic", lambda optax: optax.optimistic_gradient_descent(1e-2)),
     )
 }
 
@@ -130,7 +138,7 @@ def start(body: GaugeBody, function: Function, method: Method, key: Any) -> tupl
         method.optimiser.init(coordinates),
     )
     finer = split_at_roots(body, function.profile, function.jets, moments).profile
-    shares = jnp.zeros(2 * finer.edges.shape[0] - 1, dtype)
+    shares = jnp.zeros(finer.functionals(body).shape[0], dtype)
     none = jnp.zeros_like(nodes)
     upper = upper_excess(body, finer, shares, nodes, none)
     return dual, Point(0 * upper, upper, 0 * moments, finer.edges, shares, nodes, none)
@@ -144,6 +152,8 @@ def improve(
     ``density + best.lower <= ||f|| <= density + best.upper`` holds for every dual whatever (Theorem
     Bounds at every iterate), to rounding; the best of each is kept.
     """
+    import optax
+
     dtype = function.profile.edges.dtype
     matrix = whitening(body, function.profile, jnp.where(best.lower > 0, *_FLOORS[::-1]))
     first = jnp.linalg.solve(matrix, dual.moments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import get_args
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,12 +15,15 @@ from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError
 from jaxbarron.norms import Weight
 from jaxbarron.programs import evaluate_program
 
+# a source that no table holds
+STEEP = activation(lambda z: jnp.tanh(1.5 * z), name="steep tanh")
 PAIRS = {
     "unit": ("gelu", "gelu"),
     "linear combination": ("sigmoid", "tanh"),
     "hierarchy": ("repu(3)", "repu(2)"),
-    "taylor": ("tanh", "repu(2)"),
-    "reach cells": ("softplus", "relu"),
+    "one reach": ("softplus", "relu"),
+    "taylor": (STEEP, "repu(2)"),
+    "reach cells": (STEEP, "relu"),
     "ramp": ("gelu", "mish"),
     "cancelling kinks": ("relu", "hard_swish"),
     "inverse convolution": ("relu", "selu"),

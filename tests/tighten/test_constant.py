@@ -15,14 +15,14 @@ from jaxbarron.tighten.constant import constant_value
 
 
 def test_ascent_reaches_the_known_supremum() -> None:
-    # THEORY.md: softplus -> ReLU inside, near w = 5.2; the atlas holds a rigorous interval
-    found = jb.tighten_constant("softplus", "relu", steps=250, starts=8)
+    # a function that no table knows: the ascent comes near the proved constant of softplus in ReLU
+    mine = jb.activation(jax.nn.softplus, name="mine")
+    found = jb.tighten_constant(mine, "relu", steps=250, starts=8)
     known = jb.embedding_constant("softplus", "relu")
-    assert found.lower <= known.upper
-    assert found.lower > known.lower  # the excess counts: the atlas has the density part alone
-    # 1.0522149 by 400 steps from 16 places; these are fewer
-    assert found.lower == pytest.approx(1.0522149, abs=1e-5)
+    assert known.lower * (1 - 1e-5) <= found.lower <= known.upper
     assert found.spread == pytest.approx(5.19, abs=0.1)
+    # what the table knows is never lost
+    assert jb.tighten_constant("softplus", "relu", steps=10, starts=1).lower >= known.lower
     lowers = [h.lower for h in found.history]
     assert lowers == sorted(lowers)
     at = interval_norm("softplus", 1, spread=found.spread, offset=found.offset)
