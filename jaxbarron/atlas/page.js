@@ -167,13 +167,13 @@
     const parts = [h("h3", {}, "Sharp constant")], ends = `from ${pair.source} to ${pair.target}`;
     if (ratio.x) {
       const curve = (name) => ratio.x.map((x, i) => [x, ratio[name][i]]);
-      const where = reach === null ? "in the limit ρ → ∞" : reach ? `at ρ = ${number(reach)}` : "at ρ = 0";
+      const where = reach === null ? "in the limit ρ → ∞" : reach ? `${reach < 1e5 ? "" : "far out, "}at ρ = ${number(reach)}` : "at ρ = 0";
       const places = [0, 0.5, 1, 2, 4, 10].map((rho) => [rho / (1 + rho), String(rho)]);
       parts.push(h("figure", {}, plot({ label: `Norm over weight against reach, ${ends}`,
         curves: { paper: curve("taylor"), lower: curve("lower"), upper: curve("upper") },
         dots: [[sharp.at, sharp.value]], places: [...places, [1, "∞"]], across: "reach ρ, on the scale ρ/(1 + ρ)", up: "norm over weight" }),
         h("figcaption", {}, swatch("upper", "at most"), swatch("lower", "at least"), swatch("paper", "the paper's kernel"),
-          h("br"), `Of the particle with w = ρ and offset b = 0; no w, b with w + |b| = ρ costs more. The dot: the constant, found ${where}. `,
+          h("br"), `The norm of σ(wx + b) over its weight at w = ρ, b = 0 lies between the curves; no other w, b with w + |b| = ρ exceeds it (Theorem One reach). The dot: the constant, found ${where}. `,
           level(sharp.level))));
     }
     if (density && steps.length) {

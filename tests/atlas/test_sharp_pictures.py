@@ -106,6 +106,13 @@ def test_a_norm_that_is_known_is_the_curve():
             np.testing.assert_allclose(curves["lower"], 2 * x, rtol=0, atol=1e-6)
 
 
+def test_the_paper_s_kernel_takes_an_atom_at_zero_from_the_left():
+    # 0.01 z + 0.99 z_+ costs 0.02 rho + 0.99 rho; from the right, 1 z and a left particle, 2.99 rho
+    curves = ratio_curves(activation("leaky_relu"), lookup("leaky_relu", 1, 1))
+    x = np.asarray(curves["x"])
+    np.testing.assert_allclose(curves["taylor"], 1.01 * x, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize(("name", "s"), [("gelu", 1), ("tanh", 2), ("tanh", 3)])
 def test_the_shares_make_the_function_without_a_polynomial(name, s):
     steps = shares(lookup(name, s, s).evidence)
