@@ -11,7 +11,9 @@ import numpy as np
 from jaxbarron.activations import Activation
 from jaxbarron.atlas.approximations import best_approximations
 from jaxbarron.atlas.graph import Embedding
+from jaxbarron.atlas.sharp_pictures import sharp_picture
 from jaxbarron.bounds.edges import Edge
+from jaxbarron.bounds.sharp_edges import sharp_entry
 from jaxbarron.certificates import to_document
 from jaxbarron.programs import evaluate_program
 
@@ -21,6 +23,7 @@ FORMAT = "jaxbarron-atlas"
 VERSION = 1
 _SAMPLES = 97
 _REACH = 6.0
+_NEAR = 2.0**-16  # of a kink: there the density may jump
 
 
 def atlas_document(
@@ -31,7 +34,8 @@ def atlas_document(
     Args:
         found: the pairs.
         library: the library's version.
-        full: with the kernel's density and the certificate of each pair, as the page shows them.
+        full: with the kernel's density, the pictures of a sharp constant and the certificate of
+            each pair, as the page shows them.
     """
     names = dict.fromkeys(a.name for e in found for a in (e.source, e.target))
     return {
@@ -75,8 +79,25 @@ def pair_document(found: Embedding, *, full: bool = True) -> dict[str, Any]:
     if full:
         certificate = found.certificate
         document["density"] = _density(found.route[0]) if len(found.route) == 1 else None
+        document["sharp"] = _sharp(found, document["density"])
         document["certificate"] = None if certificate is None else to_document(certificate)
     return document
+
+
+def _sharp(found: Embedding, drawn: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Pictures of the constant, for a pair with an entry in the table of sharp constants.
+
+    With the density that is shared, unless it is the one that is ``drawn`` for the pair anyway;
+    without steps where there is none.
+    """
+    entry = sharp_entry(found.source, found.target, found.order)
+    picture = None if entry is None else sharp_picture(found.source, entry)
+    if entry is None or picture is None or found.verdict != "embedded":
+        return None
+    density = _picture(found.source, {entry.s + 1: 1 / math.factorial(entry.s)})
+    if not (any(density["values"]) or density["atoms"]):
+        picture["steps"] = []
+    return {**picture, "density": None if density == drawn else density}
 
 
 def _approximations(found: Embedding) -> list[dict[str, Any]] | None:
@@ -125,6 +146,8 @@ def _density(edge: Edge) -> dict[str, Any] | None:
 
 def _picture(sigma: Activation, terms: dict[int, float]) -> dict[str, Any]:
     points = np.linspace(-_REACH, _REACH, _SAMPLES)
+    beside = [k.location + d for k in sigma.kinks for d in (-_NEAR, _NEAR)]
+    points = np.union1d(points, [z for z in beside if abs(z) < _REACH])
     values = np.zeros_like(points)
     for order, factor in terms.items():
         values += factor * np.nan_to_num(evaluate_program(sigma.derivative(order).program, points))
@@ -135,4 +158,4 @@ def _picture(sigma: Activation, terms: dict[int, float]) -> dict[str, Any]:
         if highest <= len(kink.jumps) and kink.jumps[highest - 1]
     ]
     rounded = [float(f"{v:.4g}") for v in values]
-    return {"points": [float(f"{p:.6g}") for p in points], "values": rounded, "atoms": atoms}
+    return {"points": [float(f"{p:.7g}") for p in points], "values": rounded, "atoms": atoms}

@@ -47,12 +47,14 @@
     return Array.from({ length: count }, (_, i) => (Math.ceil(low / step) + i) * step);
   }
 
-  function plot({ label, curve = [], stems = [], dots = [], log = false, across, up }) {
+  /** Curves are lists of points by the name of their class; places are ticks [x, text] of one's own. */
+  function plot({ label, curves = {}, stems = [], dots = [], log = false, across, up, places = null }) {
     const scale = (v) => (log ? Math.log10(v) : v);
     const usable = ([x, y]) => Math.abs(scale(x)) < 1e100 && Math.abs(scale(y)) < 1e100;
-    const [line, sticks, points] = [curve, stems, dots].map((list) =>
-      list.filter(usable).map(([x, y]) => [scale(x), scale(y)]));
-    const all = [...line, ...sticks, ...points];
+    const scaled = (list) => list.filter(usable).map(([x, y, kind]) => [scale(x), scale(y), kind || ""]);
+    const lines = Object.entries(curves).map(([kind, list]) => [kind, scaled(list)]).filter(([, list]) => list.length);
+    const [sticks, points] = [stems, dots].map(scaled);
+    const all = [...lines.flatMap(([, list]) => list), ...sticks, ...points];
     if (!all.length) return "";
     const extent = (values, zero) => {
       let low = Math.min(...values), high = Math.max(...values);
@@ -66,20 +68,20 @@
     const text = (v) => String(+(log ? 10 ** v : v).toPrecision(log ? 1 : 4));
     const picture = s("svg", { class: "plot", viewBox: "0 0 420 190", role: "img", "aria-label": label },
       s("path", { class: "axis", d: "M52 10V150H410" }),
-      ticks(x0, x1, log).map((x) => [s("path", { class: "axis", d: `M${X(x)} 150v4` }),
-        s("text", { x: X(x), y: 166, "text-anchor": "middle" }, text(x))]).flat(),
+      (places || ticks(x0, x1, log).map((x) => [x, text(x)])).map(([x, name]) => [s("path", { class: "axis", d: `M${X(x)} 150v4` }),
+        s("text", { x: X(x), y: 166, "text-anchor": "middle" }, name)]).flat(),
       ticks(y0, y1, log).map((y) => [s("path", { class: "axis", d: `M52 ${Y(y)}h-4` }),
         s("text", { x: 45, y: Y(y) + 4, "text-anchor": "end" }, text(y))]).flat(),
       log ? "" : s("path", { class: "axis", d: `M52 ${Y(0)}H410` }),
       s("text", { x: 410, y: 184, "text-anchor": "end" }, across),
       s("text", { x: 56, y: 12 }, up));
-    if (line.length) {
+    for (const [kind, line] of lines) {
       const d = "M" + line.map(([x, y]) => `${X(x)} ${Y(y)}`).join("L");
-      picture.append(s("path", { class: "curve", d }));
+      picture.append(s("path", { class: ("curve " + kind).trim(), d }));
     }
-    for (const [x, y] of sticks) {
-      picture.append(s("path", { class: "stem", d: `M${X(x)} ${Y(0)}V${Y(y)}` }),
-        s("circle", { cx: X(x), cy: Y(y), r: 3.2 }));
+    for (const [x, y, kind] of sticks) {
+      picture.append(s("path", { class: ("stem " + kind).trim(), d: `M${X(x)} ${Y(0)}V${Y(y)}` }),
+        s("circle", { class: kind, cx: X(x), cy: Y(y), r: 3.2 }));
     }
     for (const [x, y] of points) picture.append(s("circle", { cx: X(x), cy: Y(y), r: 3.2 }));
     return picture;
@@ -123,12 +125,76 @@
       const curve = (density.points || []).map((x, i) => [x, density.values[i]]);
       const stems = density.atoms || [];
       parts.push(h("figure", {},
-        plot({ label: `Density of the kernel from ${pair.source} to ${pair.target}`, curve, stems, across: "t", up: "D(t)" }),
+        plot({ label: `Density of the kernel from ${pair.source} to ${pair.target}`, curves: { line: curve }, stems, across: "t", up: "D(t)" }),
         h("figcaption", {}, "The kernel's density D", stems.length ? "; stems are atoms, at the height of their mass. " : ". ",
           level(density.level || "float"))));
       if (stems.length) parts.push(table("Atoms", ["#t", "#mass"], stems.map((atom) => atom.map(String))));
     }
     return parts.length ? [h("h3", {}, "Kernel"), ...parts] : [];
+  }
+
+  // ---------------------------------------------------------------- sharp constants
+
+  const swatch = (kind, text) => [h("span", { class: "swatch " + kind }), h("span", { class: "key" }, text)];
+
+  /** The share of right particles at t: the changes at places left of it. */
+  const share = (steps, t) => steps.reduce((sum, [place, change]) => (place < t ? sum + change : sum), 0);
+
+  /** The density cut in two by the share, with a vertical line at each step. */
+  function cut(density, steps, label, up) {
+    const at = (t) => {
+      const i = Math.max(1, density.points.findIndex((x) => x >= t));
+      const [a, b] = [density.points[i - 1], density.points[i]];
+      return density.values[i - 1] + ((t - a) / (b - a)) * (density.values[i] - density.values[i - 1]);
+    };
+    const [first, last] = [density.points[0], density.points[density.points.length - 1]];
+    const parts = (t, value, part) => [[t, part * value], [t, (1 - part) * value]];
+    const rows = density.points.map((t, i) => parts(t, density.values[i], share(steps, t)));
+    for (const [t] of steps.filter(([place]) => place > first && place < last)) {
+      rows.push(parts(t, at(t), share(steps, t)), parts(t, at(t), share(steps, t + 1e-9 * (1 + Math.abs(t)))));
+    }
+    rows.sort((a, b) => a[0][0] - b[0][0]);
+    const stems = density.atoms.flatMap(([t, mass]) => [["right", share(steps, t)], ["left", 1 - share(steps, t)]]
+      .filter(([, part]) => part > 1e-6).sort((a, b) => b[1] - a[1]).map(([kind, part]) => [t, part * mass, kind]));
+    const curves = density.values.some((v) => v) ? { left: rows.map((row) => row[1]), right: rows.map((row) => row[0]) } : {};
+    return plot({ label, curves, stems, across: "kink t", up });
+  }
+
+  function sharpOf(pair) {
+    const sharp = pair.sharp;
+    if (!sharp) return [];
+    const { ratio, functional, reach, steps } = sharp, density = sharp.density || pair.density, number = (v) => (v < 1e5 ? String(+v.toPrecision(4)) : v.toExponential(3));
+    const parts = [h("h3", {}, "Sharp constant")], ends = `from ${pair.source} to ${pair.target}`;
+    if (ratio.x) {
+      const curve = (name) => ratio.x.map((x, i) => [x, ratio[name][i]]);
+      const where = reach === null ? "in the limit ρ → ∞" : reach ? `${reach < 1e5 ? "" : "far out, "}at ρ = ${number(reach)}` : "at ρ = 0";
+      const places = [0, 0.5, 1, 2, 4, 10].map((rho) => [rho / (1 + rho), String(rho)]);
+      parts.push(h("figure", {}, plot({ label: `Norm over weight against reach, ${ends}`,
+        curves: { paper: curve("taylor"), lower: curve("lower"), upper: curve("upper") },
+        dots: [[sharp.at, sharp.value]], places: [...places, [1, "∞"]], across: "reach ρ, on the scale ρ/(1 + ρ)", up: "norm over weight" }),
+        h("figcaption", {}, swatch("upper", "at most"), swatch("lower", "at least"), swatch("paper", "the paper's kernel"),
+          h("br"), `The norm of σ(wx + b) over its weight at w = ρ, b = 0 lies between the curves; no other w, b with w + |b| = ρ exceeds it (Theorem One reach). The dot: the constant, found ${where}. `,
+          level(sharp.level))));
+    }
+    if (density && steps.length) {
+      const title = reach ? `at ρ = ${number(reach)}` : "for all large ρ";
+      parts.push(h("figure", {},
+        cut(density, steps, `Shares of the density, ${ends}`, `this proof, ${title}`),
+        cut(density, [[-1e-9, 1]], `Shares of the density in the paper, ${ends}`, "the paper: Taylor kernel at 0"),
+        h("figcaption", {}, swatch("right", "right particles, λ D/s!"), swatch("left", "left ones, (1 − λ) D/s!"),
+          h("br"), "How the density is shared between particles that are 0 left of their kink t, and those that are 0 right of it", density.atoms.length ? "; stems are atoms. " : ". ", level(sharp.level))));
+    }
+    if (functional) {
+      const u = (t) => t / (1 + Math.abs(t)), sign = (e) => [[-1, e], [-0.5, e], [-0.5, 2 * e], [0.5, 2 * e], [0.5, e], [1, e]];
+      const places = [-3, -1, -1 / 3, 0, 1 / 3, 1, 3].map((t) => [u(t), Number.isInteger(t) ? String(t) : t < 0 ? "-1/3" : "1/3"]);
+      parts.push(h("figure", {}, plot({ label: `The functional of the lower bound, ${ends}`,
+        curves: { "bound above": sign(1), "bound below": sign(-1), right: functional[0].map((x, i) => [x, functional[1][i]]) },
+        places: [[-1, "-∞"], ...places, [1, "∞"]], across: "t/ρ, on the scale t/(1 + |t|)", up: "Q/V" }),
+        h("figcaption", {}, swatch("right", "Q/V"), swatch("bound", "its bounds"),
+          h("br"), "Q stays within 2 V inside [−ρ, ρ] and within V outside, which proves the excess over the density part (Theorem Dual moments). ",
+          level(sharp.level))));
+    }
+    return parts;
   }
 
   function witnessOf(pair) {
@@ -190,7 +256,7 @@
         fact("theorem", pair.theorem || ""),
         fact("reason", pair.reason || ""),
         fact(pair.source, formula ? h("code", {}, formula) : "")),
-      routeOf(pair), kernelOf(pair), witnessOf(pair), approximationOf(pair), certificateOf(pair)].flat();
+      routeOf(pair), sharpOf(pair), kernelOf(pair), witnessOf(pair), approximationOf(pair), certificateOf(pair)].flat();
   }
 
   function showActivation(name) {
