@@ -72,8 +72,8 @@ FLOORS = [
     ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
     ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("trade_off",),
     ("atlas",), ("tighten",),
-    ("switching",), ("report",),
-    ("demo", "export", "nn", "plots"), ("cli",),
+    ("switching",), ("plots",), ("report",),
+    ("demo", "export", "nn"), ("cli",),
 ]  # fmt: skip
 
 
