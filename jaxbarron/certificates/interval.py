@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from jaxbarron.activations import Activation
-from jaxbarron.balls.notation import rounded_down, rounded_up
+from jaxbarron.balls.notation import all_digits, rounded_down, rounded_up
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_norm import Bracket, interval_norm
 from jaxbarron.bounds.interval_problem import Source
@@ -66,7 +66,8 @@ class IntervalCertificate:
     def claim(self) -> str:
         """The claim as a sentence."""
         weight = "" if self.weight == "homogeneous" else f", weight {self.weight}"
-        norm = f"||{self.source.name}({self.spread:g} y + {self.offset:g})||"
+        inner = f"{all_digits(self.spread)} y + {all_digits(self.offset)}"
+        norm = f"||{self.source.name}({inner})||"
         return (
             f"{rounded_down(self.lower, 12)} <= {norm} <= {rounded_up(self.upper, 12)} in "
             f"B_RePU_{self.s}([-1, 1]){weight}"
