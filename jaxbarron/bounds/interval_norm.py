@@ -27,7 +27,7 @@ from jaxbarron.errors import UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
-__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table"]
+__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table", "theorem_of"]
 
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _BASE_EDGES = 17
@@ -151,7 +151,7 @@ def interval_norm(
             "certificate"
         )
     problem = problem_of(f, sigma, spread, offset, interval)
-    theorem = "Theorem Interval norm" if s else "Theorem Variation norm"
+    theorem = theorem_of(s)
     reason = problem.rough(s)
     if reason:
         # a declared jump that is not zero is a fact of the activation
@@ -168,6 +168,11 @@ def interval_norm(
     lower, upper = float(found.lower), float(found.upper)
     lower, upper = max(lower - _ROUNDING * upper, 0.0), upper + _ROUNDING * upper
     return Bracket(lower, upper, level, theorem, s, weight, "", problem, found)
+
+
+def theorem_of(s: int) -> str:
+    """The theorem of THEORY.md that gives the norm in RePU_s on an interval."""
+    return "Theorem Interval norm" if s else "Theorem Variation norm"
 
 
 def norm_function(

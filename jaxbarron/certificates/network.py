@@ -31,6 +31,7 @@ __all__ = [
     "to_json",
 ]
 
+_THEOREM = "Theorem Differential propagation"
 _SLACK = 2.0**-30  # another machine may add in another order: its bounds differ by rounding
 
 
@@ -66,7 +67,7 @@ class NetworkCertificate:
     region: Region = field(repr=False)
     bound: DifferenceBound
     observed: Observed | None = None
-    theorem: str = "Theorem Differential propagation"
+    theorem: str = _THEOREM
 
     @property
     def level(self) -> Level:
@@ -147,6 +148,8 @@ def _with_slack(classes: Classes) -> Classes:
 def check(certificate: NetworkCertificate) -> Verification:
     """Propagate the difference through the stored graph again."""
     claimed = certificate.bound
+    if certificate.theorem != _THEOREM:
+        return Verification(False, f"it rests on {_THEOREM}")
     found = network_difference(
         certificate.network, certificate.region, classes=claimed.classes is not None
     )

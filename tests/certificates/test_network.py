@@ -133,6 +133,10 @@ def no_part(data: Any, arrays: Any) -> None:
     data["by_site"] = []
 
 
+def other_theorem(data: Any, arrays: Any) -> None:
+    data["theorem"] = "Theorem Margin transfer"
+
+
 def larger_region(data: Any, arrays: Any) -> None:
     data["region"]["radius"] = (0.11).hex()
 
@@ -145,8 +149,8 @@ def other_kernel(data: Any, arrays: Any) -> None:
 @pytest.mark.parametrize(
     "lie",
     [
-        smaller_bound, smaller_margin, excluded_class, smaller_difference, smaller_part, no_part,
-        larger_region, other_kernel,
+        smaller_bound, smaller_margin, excluded_class, smaller_difference, smaller_part,
+        no_part, other_theorem, larger_region, other_kernel,
     ],
 )  # fmt: skip
 def test_a_lie_is_caught(path: Path, lie: Any) -> None:
