@@ -19,7 +19,7 @@ from jaxbarron.bounds.interval_bracket import IntervalBracket, interval_bracket
 from jaxbarron.bounds.interval_edges import activation_breaks, rough_kink
 from jaxbarron.bounds.interval_evidence import evidence_of
 from jaxbarron.bounds.interval_measure import representation
-from jaxbarron.bounds.interval_problem import Problem, Source, problem_of
+from jaxbarron.bounds.interval_problem import Problem, Source, check_exact, problem_of
 from jaxbarron.bounds.interval_profile import composed_jets
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
 from jaxbarron.bounds.interval_table import Table, table_jets, tabulated
@@ -133,8 +133,9 @@ def interval_norm(
         order below s jumps inside.
 
     Raises:
-        UsageError: s, the weight, the level or sigma is missing or out of range; a network with
-            kinks at the level ``"rigorous"``.
+        UsageError: s, the weight, the level or sigma is missing or out of range; at the level
+            ``"rigorous"`` a network with kinks, or an interval whose half-width or centre, times
+            the spread and the directions, is no float.
         ShapeError: a measure with several inputs or outputs.
         DomainError: an empty or unbounded interval; a spread or an offset that is not finite.
         NonFiniteError: the function or a derivative is not finite on the interval.
@@ -151,6 +152,8 @@ def interval_norm(
             "certificate"
         )
     problem = problem_of(f, sigma, spread, offset, interval)
+    if level == "rigorous":
+        check_exact(problem, f, spread, offset, interval)
     theorem = theorem_of(s)
     reason = problem.rough(s)
     if reason:
