@@ -19,7 +19,7 @@ from jaxbarron.bounds.interval_bracket import IntervalBracket, interval_bracket
 from jaxbarron.bounds.interval_edges import activation_breaks, rough_kink
 from jaxbarron.bounds.interval_evidence import evidence_of
 from jaxbarron.bounds.interval_measure import representation
-from jaxbarron.bounds.interval_problem import Problem, Source, problem_of
+from jaxbarron.bounds.interval_problem import Problem, Source, check_exact, problem_of
 from jaxbarron.bounds.interval_profile import composed_jets
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
 from jaxbarron.bounds.interval_table import Table, table_jets, tabulated
@@ -27,7 +27,7 @@ from jaxbarron.errors import UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
-__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table"]
+__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table", "theorem_of"]
 
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _BASE_EDGES = 17
@@ -133,8 +133,9 @@ def interval_norm(
         order below s jumps inside.
 
     Raises:
-        UsageError: s, the weight, the level or sigma is missing or out of range; a network with
-            kinks at the level ``"rigorous"``.
+        UsageError: s, the weight, the level or sigma is missing or out of range; at the level
+            ``"rigorous"`` a network with kinks, or an interval whose half-width or centre, times
+            the spread and the directions, is no float.
         ShapeError: a measure with several inputs or outputs.
         DomainError: an empty or unbounded interval; a spread or an offset that is not finite.
         NonFiniteError: the function or a derivative is not finite on the interval.
@@ -151,7 +152,9 @@ def interval_norm(
             "certificate"
         )
     problem = problem_of(f, sigma, spread, offset, interval)
-    theorem = "Theorem Interval norm" if s else "Theorem Variation norm"
+    if level == "rigorous":
+        check_exact(problem, f, spread, offset, interval)
+    theorem = theorem_of(s)
     reason = problem.rough(s)
     if reason:
         # a declared jump that is not zero is a fact of the activation
@@ -168,6 +171,11 @@ def interval_norm(
     lower, upper = float(found.lower), float(found.upper)
     lower, upper = max(lower - _ROUNDING * upper, 0.0), upper + _ROUNDING * upper
     return Bracket(lower, upper, level, theorem, s, weight, "", problem, found)
+
+
+def theorem_of(s: int) -> str:
+    """The theorem of THEORY.md that gives the norm in RePU_s on an interval."""
+    return "Theorem Interval norm" if s else "Theorem Variation norm"
 
 
 def norm_function(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from jaxbarron.bounds.interval_edges import rough_kink
 from jaxbarron.errors import DomainError, ShapeError, UsageError
 from jaxbarron.measures import ParticleMeasure
 
-__all__ = ["Problem", "Source", "problem_of"]
+__all__ = ["Problem", "Source", "check_exact", "problem_of"]
 
 Source = str | Activation | Callable[[Any], Any] | ParticleMeasure
 
@@ -126,3 +127,31 @@ def problem_of(
         )
     a, w, b = (np.asarray(v, np.float64).reshape(-1) for v in (f.weights, f.directions, f.offsets))
     return Problem(activation(sigma), a, w * spread, w * offset + b)
+
+
+def check_exact(
+    problem: Problem, f: Source, spread: float, offset: float, interval: tuple[float, float]
+) -> None:
+    """That :func:`problem_of` rounded nothing: what is proved is about the function asked for.
+
+    Raises:
+        UsageError: the half-width, the centre, or a product with them, is no float.
+    """
+    low, high = (Fraction(float(end)) for end in interval)
+    half, centre = Fraction(spread) * (high - low) / 2, Fraction(spread) * (high + low) / 2
+    centre += Fraction(offset)
+    inner = [(Fraction(1), Fraction(0))]
+    if isinstance(f, ParticleMeasure):
+        arrays = (np.asarray(v, np.float64).reshape(-1) for v in (f.directions, f.offsets))
+        inner = [
+            (Fraction(w), Fraction(b)) for w, b in zip(*(a.tolist() for a in arrays), strict=True)
+        ]
+    found = zip(problem.spreads.tolist(), problem.offsets.tolist(), strict=True)
+    for (w, b), (mine, place) in zip(inner, found, strict=True):
+        if not (Fraction(mine) == w * half and Fraction(place) == w * centre + b):
+            raise UsageError(
+                f"given: interval={interval}, spread={spread}, offset={offset} at the level "
+                "'rigorous'; expected: a half-width and a centre, times the spread and the "
+                "directions, that are floats, so that nothing is rounded; do: choose ends of fewer "
+                "digits, such as multiples of 2**-10, or the level 'float'"
+            )

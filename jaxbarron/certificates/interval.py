@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from jaxbarron.activations import Activation
-from jaxbarron.balls.notation import rounded_down, rounded_up
+from jaxbarron.balls.notation import all_digits, rounded_down, rounded_up
 from jaxbarron.bounds.gauge_body import GaugeBody
-from jaxbarron.bounds.interval_norm import Bracket, interval_norm
+from jaxbarron.bounds.interval_norm import Bracket, interval_norm, theorem_of
 from jaxbarron.bounds.interval_problem import Source
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
 from jaxbarron.certificates.files import (
@@ -66,7 +66,8 @@ class IntervalCertificate:
     def claim(self) -> str:
         """The claim as a sentence."""
         weight = "" if self.weight == "homogeneous" else f", weight {self.weight}"
-        norm = f"||{self.source.name}({self.spread:g} y + {self.offset:g})||"
+        inner = f"{all_digits(self.spread)} y + {all_digits(self.offset)}"
+        norm = f"||{self.source.name}({inner})||"
         return (
             f"{rounded_down(self.lower, 12)} <= {norm} <= {rounded_up(self.upper, 12)} in "
             f"B_RePU_{self.s}([-1, 1]){weight}"
@@ -114,6 +115,9 @@ def check(certificate: IntervalCertificate) -> Verification:
         return Verification(False, "the evidence has the wrong number of moments or of shares")
     if not certificate.spread >= 0 or list(evidence.edges) != sorted(evidence.edges):
         return Verification(False, "the spread is negative, or the edges are out of order")
+    theorem = theorem_of(certificate.s)
+    if certificate.theorem != theorem:
+        return Verification(False, f"it rests on {theorem}")
     found = rigorous_bounds(
         certificate.source, body, certificate.spread, certificate.offset, evidence
     )

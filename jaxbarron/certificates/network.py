@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxbarron.balls.notation import all_digits, rounded_up
 from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.networks.graph import Network
@@ -30,6 +31,7 @@ __all__ = [
     "to_json",
 ]
 
+_THEOREM = "Theorem Differential propagation"
 _SLACK = 2.0**-30  # another machine may add in another order: its bounds differ by rounding
 
 
@@ -65,7 +67,7 @@ class NetworkCertificate:
     region: Region = field(repr=False)
     bound: DifferenceBound
     observed: Observed | None = None
-    theorem: str = "Theorem Differential propagation"
+    theorem: str = _THEOREM
 
     @property
     def level(self) -> Level:
@@ -89,17 +91,17 @@ class NetworkCertificate:
             where = f"a box in dimension {len(self.region.lower)}"
         else:
             ball = self.region.ball
-            where = (
-                f"an l{ball.ord:g} ball of radius {ball.radius:g} in dimension {self.region.size}"
-            )
+            where = f"an l{ball.ord:g} ball of radius {all_digits(ball.radius)}"
+            where += f" in dimension {self.region.size}"
         sites = sum(site.pair.kernel is not None for site in self.network.sites)
         sentence = f"On {where} the switch of {sites} sites changes no output by more than "
-        sentence += f"{self.upper:.6g}"
+        sentence += rounded_up(self.upper, 6)
         classes = self.bound.classes
         if classes is not None and classes.same:
             sentence += ", and the class nowhere"
         elif classes is not None:
-            sentence += f", and no class that leads by at least {classes.largest_delta:.6g}"
+            delta = rounded_up(classes.largest_delta, 6)
+            sentence += f", and no class that leads by at least {delta}"
         if self.bound.ends_at is not None:
             sentence += f"; the proof ends at {self.bound.ends_at}"
             seen = self.observed
@@ -133,7 +135,7 @@ def network_certificate(
         tuple(x + np.abs(x) * _SLACK for x in found.upper),
         found.level,
         found.ends_at,
-        found.by_site,
+        tuple((path, part * (1 + _SLACK)) for path, part in found.by_site),
         None if found.classes is None else _with_slack(found.classes),
     )
     return NetworkCertificate(network, region, claimed, observed)
@@ -146,6 +148,8 @@ def _with_slack(classes: Classes) -> Classes:
 def check(certificate: NetworkCertificate) -> Verification:
     """Propagate the difference through the stored graph again."""
     claimed = certificate.bound
+    if certificate.theorem != _THEOREM:
+        return Verification(False, f"it rests on {_THEOREM}")
     found = network_difference(
         certificate.network, certificate.region, classes=claimed.classes is not None
     )
@@ -164,16 +168,35 @@ def check(certificate: NetworkCertificate) -> Verification:
                 f"the change of output {place} is bounded by {size:.9g} only; this does not prove "
                 "the claim",
             )
+    if [path for path, _ in claimed.by_site] != [path for path, _ in found.by_site]:
+        return Verification(False, "the claim has other sites than the network")
+    for (path, most), (_, part) in zip(claimed.by_site, found.by_site, strict=True):
+        if not part <= most:
+            return Verification(False, f"{path} alone is bounded by {part:.9g} only")
     if claimed.classes is not None:
-        if found.classes is None or found.classes.delta.shape != claimed.classes.delta.shape:
-            return Verification(False, "no margins can be derived")
-        if not np.all(found.classes.delta <= claimed.classes.delta):
-            return Verification(
-                False,
-                f"margins up to {found.classes.largest_delta:.9g} may be overturned, the claim "
-                f"says {claimed.classes.largest_delta:.9g}",
-            )
+        reason = _overclaimed(claimed.classes, found.classes)
+        if reason:
+            return Verification(False, reason)
     return Verification(True, "every bound was derived again: " + certificate.claim)
+
+
+def _overclaimed(claimed: Classes, found: Classes | None) -> str:
+    """What is claimed of the classes and was not derived again; empty where all was."""
+    if found is None:
+        return "no margins can be derived"
+    for name in ("delta", "possible", "change"):
+        if getattr(claimed, name).shape != getattr(found, name).shape:
+            return "the margins have another shape than the first output"
+    if not np.all(found.delta <= claimed.delta):
+        return (
+            f"margins up to {found.largest_delta:.9g} may be overturned, the claim "
+            f"says {claimed.largest_delta:.9g}"
+        )
+    if claimed.possible.dtype != np.bool_ or np.any(found.possible & ~claimed.possible):
+        return "a class that the claim excludes may be the largest somewhere"
+    if not np.all(found.change <= claimed.change):
+        return "a difference of two outputs may change by more than is claimed"
+    return ""
 
 
 def to_json(certificate: NetworkCertificate) -> dict[str, Any]:
@@ -208,7 +231,7 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         arrays |= {"region.lower": np.array(region.lower), "region.upper": np.array(region.upper)}
     else:
         data["region"] = {"kind": "ball", "radius": float(region.ball.radius).hex(),
-                          "ord": str(float(region.ball.ord))}  # fmt: skip
+                          "ord": f"{region.ball.ord:g}"}  # fmt: skip
         arrays["region.centre"] = np.array(region.centre)
     if bound.classes is not None:
         found = bound.classes

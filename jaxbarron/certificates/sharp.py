@@ -67,6 +67,8 @@ def sharp_certificate(found: SharpConstant) -> SharpCertificate:
 
 def check(certificate: SharpCertificate) -> Verification:
     """Prove both bounds again from the evidence."""
+    if certificate.theorem != SharpConstant.theorem:
+        return Verification(False, f"it rests on {SharpConstant.theorem}")
     found = check_evidence(
         certificate.source, certificate.s, certificate.order, certificate.evidence
     )

@@ -146,7 +146,8 @@ def _checked(certificate: AnyCertificate) -> Verification:
                 f"its level is {certificate.level!r}: only rigorous claims can be derived again",
             )
         return _KINDS[_kind_of(certificate)].check(certificate)
-    except JaxbarronError as error:
+    except (ArithmeticError, LookupError, TypeError, ValueError, JaxbarronError) as error:
+        # numbers of which no theorem speaks: NaN, a singular system, a float that overflows
         return Verification(False, f"the claim cannot be derived: {error}")
 
 

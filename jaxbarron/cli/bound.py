@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
+from jaxbarron.balls.notation import rounded_up
 from jaxbarron.certificates import NetworkCertificate, save
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 from jaxbarron.cli.own_model import load_data, load_metric, load_model
@@ -151,7 +152,7 @@ def _print(certificate: NetworkCertificate) -> None:
     out = console()
     rows = table("site", _PART, right=(_PART,))
     for path, part in certificate.bound.by_site:
-        rows.add_row(path, f"{part:.4g}")
+        rows.add_row(path, rounded_up(part))
     out.print(rows)
     out.print(f"{certificate.level}: {certificate.claim}", soft_wrap=True)
     out.print(f"largest change seen at {certificate.observed.points} random inputs: "

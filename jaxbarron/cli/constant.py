@@ -11,6 +11,7 @@ import typer
 
 from jaxbarron.activations import Activation, activation
 from jaxbarron.atlas import Embedding, embedding, pair_document
+from jaxbarron.balls.notation import rounded_up
 from jaxbarron.bounds.constants import taylor_constant, variation_constant
 from jaxbarron.bounds.edges import natural_order
 from jaxbarron.bounds.sharp import SharpConstant
@@ -149,7 +150,9 @@ def _print_sharp(best: SharpConstant) -> None:
     out.print(f"\nattained {attained(best)}; relative gap {best.gap:.1e}", soft_wrap=True)
     text = closed_form(best)
     if text:
-        out.print(f"closed form: {text} (Theorem Closed constants)", soft_wrap=True)
+        within = f"and C within {rounded_up(best.gap, 2)} of it, relatively"
+        form = f"closed form of the lower bound: {text} (Theorem Closed constants), {within}"
+        out.print(form, soft_wrap=True)
     known = gain(best)
     if known is not None:
         out.print(f"gain over the Taylor kernel: {known[1]:.4g} times", soft_wrap=True)

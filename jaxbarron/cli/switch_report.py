@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxbarron.activations import Activation
+from jaxbarron.balls.notation import rounded_up
 from jaxbarron.certificates import Certificate, save
 from jaxbarron.cli.output import certificate_fields, console, size_of, table
 from jaxbarron.export import save_measure
@@ -174,7 +175,7 @@ def _print_outcome(show: Callable[..., None], outcome: Outcome) -> None:
         kernels.add_row(
             plan.site.path,
             f"{certificate.source.name} -> {outcome.target.name}: {size_of(certificate)}",
-            f"{certificate.upper:.4g}",
+            rounded_up(certificate.upper),
             certificate.where_it_holds,
             certificate.level,
         )

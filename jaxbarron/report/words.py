@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from jaxbarron.balls.notation import rounded_down, rounded_up
 from jaxbarron.report.data import Candidate, FineTuning, Worth
 from jaxbarron.report.kept import Certified, Group, Kept, SiteReport
 from jaxbarron.report.statistics import Interval
@@ -135,7 +136,10 @@ def equivalences(kept: Kept) -> list[tuple[str, str, str]]:
 
 def certified_in_words(found: Certified) -> list[tuple[str, str, str]]:
     """What is proved of one box, in the same three columns."""
-    box = f"for every input within {found.radius:.3g} of example {found.row}"
+    radius = f"{found.radius:.3g}"
+    if float(radius) > found.radius:  # nothing was proved beyond it
+        radius = rounded_down(found.radius, 3)
+    box = f"for every input within {radius} of example {found.row}"
     if found.ends_at is not None:
         return [("eps-equivalence", f"no proof {box}: {found.ends_at}", "sampled")]
     beside = "" if found.observed is None else (
@@ -143,11 +147,12 @@ def certified_in_words(found: Certified) -> list[tuple[str, str, str]]:
         if found.observed > 0
         else ""
     )  # fmt: skip
-    rows = [("eps-equivalence", f"eps = {found.largest:.4g} {box}{beside}", found.level)]
+    rows = [("eps-equivalence", f"eps = {rounded_up(found.largest)} {box}{beside}", found.level)]
     if found.margin is not None:
         rows.append(
             ("delta-Top-1 equivalence",
-             f"the same class wherever the margin exceeds {found.margin:.4g}, {box}", found.level)
+             f"the same class wherever the margin exceeds {rounded_up(found.margin)}, {box}",
+             found.level)
         )  # fmt: skip
     return rows
 

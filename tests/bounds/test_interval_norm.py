@@ -152,6 +152,8 @@ def test_the_measure_represents_the_function_at_the_cost_of_the_upper_bound() ->
 
 def test_other_intervals_are_boxes() -> None:
     # the same function in another variable, centre 1 and half-width 2
+    with pytest.raises(UsageError, match="nothing is rounded"):
+        interval_norm("tanh", 1, interval=(0.1, 0.7), level="rigorous")
     moved = interval_norm("tanh", 1, spread=0.5, offset=0.25, interval=(-1.0, 3.0))
     assert moved.lower == pytest.approx(interval_norm("tanh", 1, offset=0.75).lower, rel=1e-12)
 

@@ -18,7 +18,7 @@ from jaxbarron import activation, repu
 from jaxbarron.balls.series import working_precision
 from jaxbarron.bounds.bias_free import bias_free_constant
 from jaxbarron.bounds.edges import RULES, edges
-from jaxbarron.bounds.sharp import Dual, Plan, Stage, check_evidence, sharp_constant
+from jaxbarron.bounds.sharp import Dual, Plan, Stage, check_evidence, functionals, sharp_constant
 from jaxbarron.bounds.sharp.build_table import main, wanted
 from jaxbarron.bounds.sharp.closed_forms import CLOSED_FORMS, closed_form
 from jaxbarron.bounds.sharp.evidence import evidence_from_json, evidence_to_json
@@ -318,6 +318,30 @@ def test_the_certificate(softplus, tmp_path):
     data["evidence"]["stages"][0][1] = (0.1).hex()
     file.write_text(json.dumps(data))
     assert not jb.verify(file)
+
+
+def test_evidence_that_is_no_number_is_refused(softplus):
+    certificate = jb.sharp_certificate(softplus)
+    evidence = softplus.evidence
+    for kinks in ((math.nan, 0.5), (math.inf, -math.inf)):
+        first = dataclasses.replace(evidence.stages[0], plan=Plan(((0.0, -1.0, 1.0),), kinks))
+        faulty = dataclasses.replace(evidence, stages=(first, *evidence.stages[1:]))
+        assert not jb.verify(dataclasses.replace(certificate, evidence=faulty))
+    for dual in (Dual(1.0, (math.nan, 0.0)), Dual(1.0, (math.inf, 0.0)), Dual(1e308), Dual(-1.0)):
+        faulty = dataclasses.replace(evidence, dual=dual)
+        assert not jb.verify(dataclasses.replace(certificate, evidence=faulty))
+    faulty = dataclasses.replace(evidence, goal=math.nan)
+    assert not jb.verify(dataclasses.replace(certificate, evidence=faulty))
+
+
+def test_a_sign_that_holds_up_to_a_slack_is_paid_for():
+    with working_precision(128, 25):
+        moments = AbsoluteMoments(activation("tanh"), 1, 4.0)
+        # D < 0 and Q = -z < 0 on z > 0: nothing is lost where the sign of D is proved
+        weights, rho, slack = [flint.fmpq(0), flint.fmpq(-1)], flint.fmpq(2), flint.arb(2) ** -20
+        assert functionals._paid(moments, 1, rho, weights) < slack / 2**30
+        moments._sides[1] = [dataclasses.replace(p, slack=slack) for p in moments._sides[1]]
+        assert functionals._paid(moments, 1, rho, weights).upper() >= 2 * slack
 
 
 def test_evidence_as_json(softplus):

@@ -15,6 +15,7 @@ import pytest
 from scipy import special
 
 import jaxbarron as jb
+from jaxbarron.bounds.sharp import sharp_constant
 from jaxbarron.bounds.witnesses import find_witness
 from jaxbarron.certificates import constant_certificate, load, save, to_document, verify
 from jaxbarron.certificates.files import digest
@@ -35,6 +36,8 @@ def documents():
         "constant on a reach": constant_certificate("sin", 1, reach=2.0),
         "variation": constant_certificate("tanh", 1, kind="variation"),
     }
+    found["sharp"] = jb.sharp_certificate(sharp_constant("tanh", 1))
+    found["interval"] = jb.interval_certificate("tanh", 2, spread=1.5, offset=0.25)
     for source, target in pairs + against:
         found[f"{source} {target}"] = jb.embedding(source, target).certificate
     return {name: to_document(certificate) for name, certificate in found.items()}
@@ -123,6 +126,16 @@ def is_true(name, document, found):
         return found.lower <= exact * (1 + 1e-15) and exact <= found.upper * (1 + 1e-15)
     if name == "constant on a reach":
         return found.lower * (1 - 1e-14) <= LOCAL_SIN <= found.upper * (1 + 1e-14)
+    if name == "sharp":
+        if (found.s, found.order) == (1, 1):
+            return found.lower <= 2.0 <= found.upper  # Theorem Closed constants
+        own = sharp_constant(found.source, found.s, found.order)
+        return own is None or (found.lower <= own.upper and own.lower <= found.upper)
+    if document["kind"] == "interval-norm":
+        own = jb.interval_norm(
+            found.source, found.s, weight=found.weight, spread=found.spread, offset=found.offset
+        )
+        return found.lower <= own.upper and own.lower <= found.upper
     if document["kind"] == "embedding":
         own = jb.embedding(found.source, found.target, order=found.order)
         return own.upper * (1 - 1e-12) <= found.upper and found.lower <= own.lower

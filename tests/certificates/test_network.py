@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_what_is_claimed(certificate: NetworkCertificate) -> None:
     assert plain.largest <= certificate.upper <= plain.largest * (1 + 1e-8)
 
 
+def test_the_sentence_rounds_outwards(certificate: NetworkCertificate) -> None:
+    for number in (certificate.upper, certificate.bound.classes.largest_delta):  # pyright: ignore
+        near = re.findall(r"\d\.\d+(?:e-\d+)?", certificate.claim)
+        said = min(map(float, near), key=lambda x: abs(x - number))
+        assert number <= said <= number * (1 + 1e-5)
+    size = np.full(2, 0.12345641)
+    bound = dataclasses.replace(certificate.bound, lower=(-size,), upper=(size,))
+    assert "0.123457" in dataclasses.replace(certificate, bound=bound).claim
+
+
 def test_the_file_is_the_certificate(certificate: NetworkCertificate, path: Path) -> None:
     read = jb.load(path)
     assert isinstance(read, NetworkCertificate)
@@ -106,6 +117,26 @@ def smaller_margin(data: Any, arrays: Any) -> None:
     arrays["classes.delta"] *= 0.99
 
 
+def excluded_class(data: Any, arrays: Any) -> None:
+    arrays["classes.possible"][:] = False
+
+
+def smaller_difference(data: Any, arrays: Any) -> None:
+    arrays["classes.change"] *= 0.5
+
+
+def smaller_part(data: Any, arrays: Any) -> None:
+    data["by_site"][0][1] = (float.fromhex(data["by_site"][0][1]) / 2).hex()
+
+
+def no_part(data: Any, arrays: Any) -> None:
+    data["by_site"] = []
+
+
+def other_theorem(data: Any, arrays: Any) -> None:
+    data["theorem"] = "Theorem Margin transfer"
+
+
 def larger_region(data: Any, arrays: Any) -> None:
     data["region"]["radius"] = (0.11).hex()
 
@@ -115,7 +146,13 @@ def other_kernel(data: Any, arrays: Any) -> None:
     kernel["weights"][0] = (float.fromhex(kernel["weights"][0]) * 1.5).hex()
 
 
-@pytest.mark.parametrize("lie", [smaller_bound, smaller_margin, larger_region, other_kernel])
+@pytest.mark.parametrize(
+    "lie",
+    [
+        smaller_bound, smaller_margin, excluded_class, smaller_difference, smaller_part,
+        no_part, other_theorem, larger_region, other_kernel,
+    ],
+)  # fmt: skip
 def test_a_lie_is_caught(path: Path, lie: Any) -> None:
     found = jb.verify(rewritten(path, lie))
     assert not found

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from jaxbarron.bounds.networks.differential import Analysis
+from jaxbarron.bounds.networks.differential import Analysis, Unbounded
 from jaxbarron.bounds.networks.forms import affine, interval
 from jaxbarron.bounds.networks.maps import Sparse
 
@@ -88,7 +88,10 @@ def _row(analysis: Analysis, node: int, start: int, count: int) -> tuple[float, 
         others = np.arange(count)
         matrix = _pairs(np.full(count, i), others, start, size)
         zero = np.zeros(count)
-        low[i], high[i] = interval(affine([(Sparse(matrix), form)], zero, zero))
+        with np.errstate(invalid="ignore", over="ignore"):
+            low[i], high[i] = interval(affine([(Sparse(matrix), form)], zero, zero))
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise Unbounded("a difference of two outputs has no finite bound")
     leads = np.min(high + np.where(np.eye(count, dtype=bool), np.inf, 0.0), axis=1, initial=np.inf)
     possible = leads >= 0
     first, second = np.nonzero(possible[:, None] & ~np.eye(count, dtype=bool))

@@ -136,7 +136,7 @@ class Analysis:
         self.value(node)
         size = self.network.nodes[node].size
         count = size if sums is None else sums.shape[0]
-        if not self._active[node]:
+        if not (self._active[node] and count):
             zero = np.zeros(count)
             return Difference(zero, zero, np.zeros((len(self.network.sites), count)))
         sums = scipy.sparse.eye_array(size, format="csr") if sums is None else sums.tocsr()

@@ -53,10 +53,11 @@ CLOSED_FORMS: dict[tuple[str, int, float], tuple[str, Callable[[], Any]]] = {
 
 
 def closed_form(found: SharpConstant) -> str:
-    """The closed form of a constant at the natural order, "" where none is proved.
+    """The closed form of a constant's lower bound at the natural order, "" where none is known.
 
-    Its number lies in the interval, and the lower bound is found where the closed form is: both
-    are checked here.
+    C is at least this number: A_s, or ``|sigma(0)|``.  That the number lies in the interval, and
+    that the lower bound is found where the closed form is, are checked here; so the constant is at
+    most ``found.upper``, less than 1e-9 times the number above it.
 
     Example:
         >>> from jaxbarron.activations import activation
@@ -71,5 +72,5 @@ def closed_form(found: SharpConstant) -> str:
     with working_precision(128):
         value = number()
         holds = flint.arb(found.lower) <= value <= flint.arb(found.upper)
-    # the limit is the largest of all only if the upper bound says so
+    # what else could be larger is less than the gap: C is this number, up to that
     return text if holds and found.gap < 1e-9 else ""

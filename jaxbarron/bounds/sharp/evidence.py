@@ -120,6 +120,8 @@ def evidence_from_json(data: Any) -> Evidence:
     dual = Dual(number(data["reach"]), tuple(number(m) for m in data["moments"]))
     if math.isnan(dual.reach):
         raise ValueError("the reach is not a number")
+    if not all(math.isfinite(m) for m in dual.moments):
+        raise ValueError("a moment is not a number")
     return Evidence(stages, plans[_index(data["beyond"], plans)], dual, number(data["goal"]))
 
 

@@ -115,7 +115,7 @@ def _paid(moments: AbsoluteMoments, side: int, rho: Any, weights: list[Any]) -> 
             if 0 < place < 2**48:
                 cuts.add(rho * flint.fmpq(place, 2**48))
     total = flint.arb(0)
-    for start, stop, sign in moments.signs(side):
+    for start, stop, sign, slack in moments.signs(side):
         inside = [c for c in sorted(cuts) if start < exact(c) and exact(c) < stop]
         ends = [_within(start, rho, 1), *inside, _within(stop, rho, -1)]
         if sign == 0 or ends[0] >= ends[-1]:
@@ -126,6 +126,10 @@ def _paid(moments: AbsoluteMoments, side: int, rho: Any, weights: list[Any]) -> 
             pairs = zip(moments.on_one_side(side, a), moments.on_one_side(side, b), strict=True)
             shares = [y - x for x, y in pairs]
             low, high = Fraction(int(a.p), int(a.q)), Fraction(int(b.p), int(b.q))
+            if not slack.is_zero():
+                # where sign * D < 0, |D|/s! is at most the slack
+                most = sum((abs(w) * exact(b) ** j for j, w in enumerate(weights)), flint.arb(0))
+                total += slack * exact(b - a) * most
             against = sign is not None and is_positive([-sign * c for c in polynomial], low, high)
             with_it = sign is not None and is_positive([sign * c for c in polynomial], low, high)
             if against:

@@ -116,9 +116,9 @@ class AbsoluteMoments:
         """The moments for all rho from low to high: they increase."""
         return [a.union(b) for a, b in zip(self.at(low, after=True), self.at(high), strict=True)]
 
-    def signs(self, side: int) -> list[tuple[Any, Any, int | None]]:
-        """The stretches of a half line, in ``|z|``, with the sign of D."""
-        return [(part.start, part.end, part.sign) for part in self._sides[side]]
+    def signs(self, side: int) -> list[tuple[Any, Any, int | None, Any]]:
+        """The stretches of a half line, in ``|z|``: the sign of D, and ``-sign D/s!`` at most."""
+        return [(part.start, part.end, part.sign, part.slack) for part in self._sides[side]]
 
     # --------------------------------------------------------------------------- inside
 

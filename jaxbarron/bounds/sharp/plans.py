@@ -33,7 +33,8 @@ def checked_plan(plan: Plan, s: int) -> None:
             f"given: the shares {plan.steps!r}; expected: finite steps from 0 to 1, never below or "
             "above; do: search again"
         )
-    if plan.kinks and (len(plan.kinks) != s + 1 or len(set(plan.kinks)) != s + 1):
+    good = all(math.isfinite(t) or t == math.inf for t in plan.kinks)
+    if plan.kinks and not (good and len(plan.kinks) == len(set(plan.kinks)) == s + 1):
         raise UsageError(
             f"given: powers at {plan.kinks!r}; expected: {s + 1} different places; do: search again"
         )

@@ -9,12 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxbarron.activations import activation
 from jaxbarron.bounds.networks import classes as module
 from jaxbarron.bounds.networks import forms
+from jaxbarron.bounds.networks.bound import network_difference
+from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.classes import smallest_margin
+from jaxbarron.bounds.networks.graph import Affine, Elementwise, Input, Network, Site
+from jaxbarron.bounds.networks.maps import Sparse
+from jaxbarron.bounds.replacements import Spline, exact_particles
 from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import UsageError
 from jaxbarron.switching import switch
@@ -165,3 +172,29 @@ def test_a_region_is_asked_for() -> None:
     for options in ({}, {"box": Box([0.0], [1.0]), "ball": Ball(1.0)}):
         with pytest.raises(UsageError, match="box and ball"):
             end_to_end_bound(jnp.tanh, {"tanh": "relu"}, jnp.zeros(1), tol=0.1, **options)
+
+
+def last_layer(weights: Any, bias: Any) -> Network:
+    """relu, replaced by half of it, and an affine map of extreme size."""
+    pair = Pair(activation("relu").program, Spline(exact_particles([0.5], [1.0], [0.0]), 1))
+    matrix = scipy.sparse.csr_array(np.asarray(weights, float).reshape(-1, 1))
+    size = matrix.shape[0]
+    last = Affine(size, ((1, Sparse(matrix)),), np.asarray(bias, float), np.zeros(size))
+    nodes = (Input(1), Elementwise(1, 0, Cells(pair), 0, "relu", -np.inf), last)
+    return Network(nodes, ((2, (size,)),), (Site("relu", pair),), None)
+
+
+@pytest.mark.parametrize("bias", [[0.0, np.nan, 0.1], [np.nan] * 3, [0.9e308, 0.9e308, -1.2e308]])
+def test_no_class_is_excluded_by_a_number_that_overflows(bias: Any) -> None:
+    network = last_layer([1.0, 0.0, 0.5], bias)
+    found = network_difference(network, Box((0.0,), (1.0,)), classes=True)
+    assert found.level == "rigorous"  # of the differences: no bias enters
+    assert found.classes is None
+
+
+def test_a_single_class_is_always_the_same() -> None:
+    found = network_difference(last_layer([1.0], [0.0]), Box((0.0,), (1.0,)), classes=True)
+    assert found.classes is not None
+    assert found.classes.same
+    assert found.classes.change == 0
+    assert found.classes.possible.all()
