@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from jaxbarron.activations import Activation, activation
+from jaxbarron.balls.notation import all_digits
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.certificates.files import (
     Level,
@@ -49,7 +50,7 @@ class ConstantCertificate:
     def claim(self) -> str:
         """The claim as a sentence."""
         name = "T" if self.kind == "taylor" else "A"
-        where = "" if self.reach is None else f" on |z| <= {self.reach:g}"
+        where = "" if self.reach is None else f" on |z| <= {all_digits(self.reach)}"
         middle = f"{name}_{self.s}({self.source.name}){where}"
         if math.isinf(self.lower):
             return f"{middle} is infinite"

@@ -10,6 +10,7 @@ import flint
 import numpy as np
 
 from jaxbarron.activations import Activation, activation
+from jaxbarron.balls.notation import rounded_up
 from jaxbarron.balls.series import local_series, working_precision
 from jaxbarron.bounds.kernel_error import KernelError, kernel_error
 from jaxbarron.certificates.files import (
@@ -94,10 +95,12 @@ class Certificate:
         of = "" if count == 1 else f" of {count} particles"
         sentence = (
             f"On {self.where_it_holds}, {self.source.name} and its {self.target.name} kernel{of} "
-            f"differ by at most {self.upper:.6g}"
+            f"differ by at most {rounded_up(self.upper, 6)}"
         )
         for error in self.errors[1:]:
-            sentence += f", their derivatives of order {error.derivative} by {error.upper:.6g}"
+            sentence += (
+                f", their derivatives of order {error.derivative} by {rounded_up(error.upper, 6)}"
+            )
         return sentence + "."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from fractions import Fraction
@@ -10,7 +11,6 @@ from fractions import Fraction
 import flint
 import numpy as np
 import pytest
-from scipy.integrate import quad
 from scipy.optimize import linprog
 
 import jaxbarron as jb
@@ -209,11 +209,12 @@ def test_moments_by_quadrature(name, s):
         for rho in (0.5, 2.25, 7.0):
             found = moments.at(flint.fmpq(*rho.as_integer_ratio()))
             for k in range(s + 1):
-                splits = [c.location for c in sigma.kinks if abs(c.location) < rho] or None
-                mass = quad(
-                    lambda z, k=k: abs(float(values(sigma, np.array([z]), s + 1)[0])) * abs(z) ** k,
-                    -rho, rho, points=splits, limit=200,
-                )[0]  # fmt: skip
+                splits = [c.location for c in sigma.kinks if abs(c.location) < rho]
+                mass = 0.0  # by the midpoint rule between the kinks
+                for a, b in itertools.pairwise([-rho, *splits, rho]):
+                    h = (b - a) / 40_000
+                    z = a + h * (np.arange(40_000) + 0.5)
+                    mass += h * np.sum(np.abs(values(sigma, z, s + 1)) * np.abs(z) ** k)
                 jumps = sum(
                     abs(c.jumps[s]) * abs(c.location) ** k
                     for c in sigma.kinks
