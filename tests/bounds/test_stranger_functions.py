@@ -57,7 +57,7 @@ def _logit(z: Any) -> Any:
 
 
 def _sinc(z: Any) -> Any:
-    """Written out: the program of `jnp.sinc` is another in each version of JAX, and read as it is."""
+    """Written out: the program of `jnp.sinc` differs between versions of JAX."""
     x = math.pi * z
     guarded = jnp.where(x == 0, 1.0, x)
     return jnp.where(x == 0, 1.0, jnp.sin(guarded) / guarded)
