@@ -76,7 +76,15 @@ from jaxbarron.measures import (
     unit_kernel,
 )
 from jaxbarron.norms import compact, merge, norm, prune, weight_values
-from jaxbarron.report import FineTune, ReportOptions, SwitchReport, Thresholds, switch_report
+from jaxbarron.report import (
+    FineTune,
+    KnotRemoval,
+    ReportOptions,
+    SwitchReport,
+    Thresholds,
+    remove_knots,
+    switch_report,
+)
 from jaxbarron.switching import (
     Replacement,
     SharedTolerance,
@@ -122,6 +130,7 @@ __all__ = [
     "IntervalCertificate",
     "JaxbarronError",
     "Kink",
+    "KnotRemoval",
     "Line",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
@@ -178,6 +187,7 @@ __all__ = [
     "prune",
     "push_forward",
     "registered_activations",
+    "remove_knots",
     "remove_particles",
     "repu",
     "save",

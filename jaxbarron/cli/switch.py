@@ -20,8 +20,8 @@ from jaxbarron.cli.report import ReportWanted, made_report, show_reports
 from jaxbarron.cli.subjects import DEFAULT_BATCH, Subject, demo_subject, own_subject
 from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
 from jaxbarron.errors import ToleranceError, UsageError
-from jaxbarron.report.data import SwitchReport
 from jaxbarron.report.subject import OwnModel, users_code
+from jaxbarron.report.whole import SwitchReport
 from jaxbarron.switching import Replacement, Site, find_activations, plan_switch, switch
 from jaxbarron.switching.metrics import metric_value
 from jaxbarron.switching.validate import compare_outputs, judge, model_outputs, paired_latency
@@ -161,6 +161,14 @@ def switch_command(
             "--max-steps", help="With --report: the largest budget of fine-tuning [10000]."
         ),
     ] = None,
+    prune_to: Annotated[
+        int | None,
+        typer.Option(
+            "--prune-to",
+            help="With --report: particles a site at the end of the path that takes knots away "
+            "from the kernels in training; 0: no path [2].",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the report as JSON; - is stdout.")
     ] = None,
@@ -199,7 +207,7 @@ def switch_command(
            "--batch-size": batch_size, "--train": train_file}  # fmt: skip
     of_report = {"--train": train_file, "--finetune-steps": finetune_steps, "--loss": loss,
                  "--learning-rate": learning_rate, "--optimiser": optimiser, "--radius": radius,
-                 "--max-steps": max_steps}  # fmt: skip
+                 "--max-steps": max_steps, "--prune-to": prune_to}  # fmt: skip
     if demo:
         _refuse(own, "--model")
     if report_dir is None:
@@ -215,7 +223,7 @@ def switch_command(
     _check_folder("--report", report_dir)
     wanted = ReportWanted.read(
         report_dir, seed, finetune_steps, learning_rate, loss, optimiser, radius, max_steps,
-        options.max_loss,
+        options.max_loss, prune_to,
     )  # fmt: skip
     with contextlib.redirect_stdout(sys.stderr):  # what a model of the user's prints is no report
         subject = (

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxbarron.activations import Activation, activation
 from jaxbarron.errors import ShapeError, UsageError
@@ -36,7 +35,7 @@ class Removal:
 
 
 def remove_particles(
-    kernel: ParticleMeasure, target: str | Activation, z: Float[Any, "n"], particles: int
+    kernel: ParticleMeasure, target: str | Activation, z: Any, particles: int
 ) -> Removal:
     """Take particles away one after the other, each time the one whose loss changes least.
 
@@ -82,7 +81,9 @@ def remove_particles(
         for a, b in zip(alpha.tolist(), beta.tolist(), strict=True)
     ], axis=1)  # fmt: skip
     kept, bound = _eliminated(design, weights, particles)
-    new = weights[kept] + _fitted(design[:, kept], design @ weights - design[:, kept] @ weights[kept])
+    new = weights[kept] + _fitted(
+        design[:, kept], design @ weights - design[:, kept] @ weights[kept]
+    )
     change = np.sqrt(np.mean((design[:, kept] @ new - design @ weights) ** 2))
     fewer = ParticleMeasure(new[:, None], alpha[kept][:, None], beta[kept])
     return Removal(kept, fewer, float(change), bound)

@@ -16,7 +16,7 @@ from jaxbarron.switching.metrics import ACCURACY, MSE, Metric
 
 FEW = jb.ReportOptions(
     finetune_steps=4, evaluations=4, finetune_batch=16, sizes=(), pairs=1, boxes=0,
-    ascent_steps=2, restarts=1, searched=4, recorded=64, resamples=20,
+    ascent_steps=2, restarts=1, searched=4, recorded=64, resamples=20, pruned_to=0,
 )  # fmt: skip
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(3, 4)).astype(np.float32)
