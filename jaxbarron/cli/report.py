@@ -95,6 +95,7 @@ def made_report(
     subject: Subject,
     rules: Mapping[Any, Any],
     demand: Mapping[str, Any],
+    output_tol: float | None,
     planned: Sequence[Replacement],
     wanted: ReportWanted,
 ) -> SwitchReport:
@@ -102,7 +103,7 @@ def made_report(
     whole = {"tol": None, "particles": None, "reach": None, "direct": False, **demand}
     asked = Asked(
         " ".join(subject.heading.split()), subject.model, rules, whole, planned,
-        latency_batch=subject.batch,
+        latency_batch=subject.batch, output_tol=output_tol,
     )  # fmt: skip
     tune = replace(wanted.tune, train=subject.train)
     with working_on() as progress:

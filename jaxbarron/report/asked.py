@@ -34,6 +34,7 @@ class Asked:
         groups: a task for each example, or None.
         latency_batch: rows of one timed call; None: the model's batch.
         outputs: of the model on the data, where they are known.
+        output_tol: the tolerance at the outputs from which the kernels come, or None.
     """
 
     subject: str
@@ -44,10 +45,13 @@ class Asked:
     groups: Any = None
     latency_batch: Any = None
     outputs: np.ndarray | None = None
+    output_tol: float | None = None
 
     @property
     def words(self) -> str:
         """How near, in words."""
+        if self.output_tol is not None:
+            return f"output tolerance {self.output_tol:g}"
         if self.demand.get("tol") is not None:
             return f"tol {self.demand['tol']:g}"
         if self.demand.get("particles") is not None:
