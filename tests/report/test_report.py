@@ -152,16 +152,38 @@ def test_the_verdict_follows_its_rule():
 @pytest.mark.parametrize(
     ("before", "after", "answers"),
     [
-        (["gelu"], ["relu"], ["no", "yes", "no", "yes", "opset 20", "opset 7"]),
-        (["tanh", "gelu"], ["tanh", "relu"], ["no", "no", "no", "no", "opset 20", "opset 7"]),
-        (["relu"], ["hard_tanh"], ["yes", "no", "yes", "by hand", "opset 7", "opset 7"]),
-        (["silu"], ["repu(2)"], ["no", "no", "no", "no", "opset 7", "opset 7"]),
-        (["mish"], ["leaky_relu(0.2)"], ["no", "no", "no", "by hand", "opset 18", "opset 7"]),
+        (["gelu"], ["relu"], "no yes|not stated yes|yes yes|not stated yes|no yes|no yes|20 7"),
+        (
+            ["tanh", "gelu"],
+            ["tanh", "relu"],
+            "no no|not stated not stated|yes yes|not stated yes|no no|no yes|20 7",
+        ),
+        (
+            ["relu"],
+            ["hard_tanh"],
+            "yes no|yes yes|yes not stated|yes not stated|yes by hand|yes no|7 7",
+        ),
+        (
+            ["silu"],
+            ["repu(2)"],
+            "no no|not stated not stated|yes yes|not stated not stated|no no|no no|7 7",
+        ),
+        (
+            ["mish"],
+            ["leaky_relu(0.2)"],
+            "no no|not stated yes|not stated not stated|not stated not stated|no by hand|no no|18 7",
+        ),
+        (
+            ["softplus"],
+            ["identity"],
+            "no yes|not stated yes|not stated yes|not stated yes|no yes|yes yes|7 7",
+        ),
     ],
 )
 def test_tools_answer_by_their_rules(before, after, answers):
     made = tool_answers(*([jb.activation(n) for n in names] for names in (before, after)), 8)
-    assert [x for answer in made for x in (answer.before, answer.after)] == answers
+    found = "|".join(f"{answer.before} {answer.after}" for answer in made)
+    assert found.replace("opset ", "") == answers
 
 
 def test_every_registered_activation_has_an_operator_or_none():
