@@ -122,6 +122,8 @@ def steps_in_words(back: Back) -> str:
         return "no step"
     if back.kind == "not in sight" or math.isinf(high):
         return f"more than {low:,.0f} steps, no upper end"
+    if f"{low:,.0f}" == f"{high:,.0f}":
+        return f"{low:,.0f} steps ({back.kind})"
     return f"{low:,.0f} to {high:,.0f} steps ({back.kind})"
 
 

@@ -168,7 +168,10 @@ def cost_in_words(run: FineTuning | None) -> tuple[str, str, str, str]:
         return "no step", "0", "0", "0 s"
 
     def ends(found: Interval | None, write: Callable[[float], str]) -> str:
-        return "-" if found is None else f"{write(found.lower)} to {write(found.upper)}"
+        if found is None:
+            return "-"
+        low, high = write(found.lower), write(found.upper)
+        return low if low == high else f"{low} to {high}"
 
     return (
         steps_in_words(back),

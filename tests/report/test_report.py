@@ -171,7 +171,8 @@ def test_the_verdict_follows_its_rule():
         (
             ["mish"],
             ["leaky_relu(0.2)"],
-            "no no|not stated yes|not stated not stated|not stated not stated|no by hand|no no|18 7",
+            "no no|not stated yes|not stated not stated|not stated not stated|no by hand|no no|"
+            "18 7",
         ),
         (
             ["softplus"],
