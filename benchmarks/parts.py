@@ -74,8 +74,8 @@ def _report_cells(figure: ReportFigure) -> tuple[str, ...]:
         figure.name,
         "-" if figure.certified is None else f"{figure.certified:.3g}",
         "-" if figure.change is None else f"{figure.change:.3g}",
-        f"{figure.before:.2e}",
-        f"{figure.after:.2e}",
+        "-" if math.isnan(figure.before) else f"{figure.before:.2e}",
+        "-" if math.isnan(figure.after) else f"{figure.after:.2e}",
         f"{figure.latency:.2f}",
         figure.verdict,
     )

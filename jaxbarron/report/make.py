@@ -165,7 +165,7 @@ def report_on(
         )
     kept = kept_of(
         model, first, second, comparison, groups, worst, radius, by_site, watch.examples, certified,
-        options,
+        options, parts,
     )  # fmt: skip
 
     reach = asked.demand.get("reach")

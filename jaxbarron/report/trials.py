@@ -126,12 +126,12 @@ class Trials:
 
     def _validated(self, way: Way, switched: Any) -> tuple[Comparison | None, Any]:
         model = self.asked.model
-        second = self.parts.tried(
-            f"validation of {way.name}", lambda: outputs_of(model, switched, way.name), None
-        )
-        comparison = None
-        if second is not None:
-            comparison = compare_outputs(self.first, second, model.labels, model.metric)
+
+        def compared() -> Comparison:
+            second = outputs_of(model, switched, way.name)
+            return compare_outputs(self.first, second, model.labels, model.metric)
+
+        comparison = self.parts.tried(f"validation of {way.name}", compared, None)
         part = f"activations of {way.name}"
         return comparison, self.parts.tried(part, lambda: self.watch.observe(way.planned), {})
 

@@ -1,6 +1,7 @@
 """The whole report: metrics, parts that fail, and the rules."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -10,6 +11,8 @@ import pytest
 
 import jaxbarron as jb
 from jaxbarron.errors import NonFiniteError, ShapeError, UsageError
+from jaxbarron.report.document import report_document
+from jaxbarron.report.page import report_page
 from jaxbarron.report.tools import opset_of, tool_answers
 from jaxbarron.report.verdict import front, verdict_of
 from jaxbarron.switching.metrics import ACCURACY, MSE, Metric
@@ -75,6 +78,31 @@ def test_a_traced_trip_count_costs_only_what_needs_a_gradient():
         assert "lax.scan" in failure.reason
     assert report.kept.sites[0].path.startswith("while.body")
     assert report.candidates[0].worth.latency.pairs == 1
+
+
+def test_a_metric_that_fails_on_fewer_examples_leaves_the_rest():
+    def curve(outputs, labels):
+        """Like an area under a curve: not there where a class is missing, or rows repeat."""
+        whole = len(np.unique(labels)) == 4 and len(np.unique(outputs, axis=0)) == len(outputs)
+        return float(np.mean(outputs.argmax(-1) == labels)) if whole else float("nan")
+
+    own = Metric("curve", curve, higher_is_better=True)
+    report = jb.switch_report(
+        logits, W, {"gelu": "relu"}, X, Y, tol=1e-2, metric=own, groups=Y,
+        options=dataclasses.replace(FEW, finetune_steps=0),
+    )  # fmt: skip
+    assert [f.part for f in report.failures] == [
+        "intervals of the metric", "classes or tasks one by one", "validation of one for one",
+        "validation of one scaled particle",
+    ]  # fmt: skip
+    for failure in report.failures:
+        assert "the metric curve, which returns nan" in failure.reason
+    assert report.kept.before.lower == -math.inf
+    assert "none" in report.kept.change.method
+    assert report.kept.groups == ()
+    assert report.verdict.outcome == "safe as it is"
+    assert "which returns nan" in report_page(report)
+    json.dumps(report_document(report), allow_nan=False)
 
 
 def test_a_loss_of_nan_leaves_the_rest():
