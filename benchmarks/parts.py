@@ -16,6 +16,7 @@ from benchmarks.norms import NormFigure, norm_figures
 from benchmarks.peers import missing
 from benchmarks.tighten import TightenFigure, tighten_figures
 from benchmarks.transformer import TransformerFigure, transformer_figures
+from benchmarks.transformer_report import ReportFigure, report_figures
 
 __all__ = ["PARTS", "Part"]
 
@@ -66,6 +67,23 @@ def _transformer_cells(figure: TransformerFigure) -> tuple[str, ...]:
         f"{figure.least_cosine:.7f}",
         f"{figure.mean_cosine:.7f}",
     )
+
+
+def _report_cells(figure: ReportFigure) -> tuple[str, ...]:
+    return (
+        figure.name,
+        "-" if figure.certified is None else f"{figure.certified:.3g}",
+        "-" if figure.change is None else f"{figure.change:.3g}",
+        "-" if math.isnan(figure.before) else f"{figure.before:.2e}",
+        "-" if math.isnan(figure.after) else f"{figure.after:.2e}",
+        f"{figure.latency:.2f}",
+        figure.verdict,
+    )
+
+
+def _report_more(figures: Sequence[ReportFigure]) -> tuple[dict[str, Any], list[str]]:
+    first = figures[0]
+    return {}, [f"the whole report: {first.seconds:.0f} s; {first.failures} parts failed"]
 
 
 def _cost_cells(cost: Cost) -> tuple[str, ...]:
@@ -222,6 +240,16 @@ PARTS = {
         1,
         transformer_figures,
         _transformer_cells,
+    ),
+    "report": Part(
+        "the report on a transformer encoder",
+        lambda figures: f"the report on a GELU encoder of {figures[0].parameters:,} parameters "
+        "into ReLU: loss over the sham's before and after a few steps",
+        ("candidate", "certified", "change", "over sham, before", "after", "latency", "verdict"),
+        1,
+        report_figures,
+        _report_cells,
+        _report_more,
     ),
     "finetune": Part(
         "fine-tuning's cost, estimated and measured",

@@ -56,6 +56,7 @@ from jaxbarron.kernels import (
     hierarchy_kernel,
     kernel_as_activation,
     observed_kernel,
+    remove_particles,
     sharp_kernel,
     spectral_kernel,
     spectral_measure,
@@ -75,7 +76,15 @@ from jaxbarron.measures import (
     unit_kernel,
 )
 from jaxbarron.norms import compact, merge, norm, prune, weight_values
-from jaxbarron.report import FineTune, ReportOptions, SwitchReport, Thresholds, switch_report
+from jaxbarron.report import (
+    FineTune,
+    KnotRemoval,
+    ReportOptions,
+    SwitchReport,
+    Thresholds,
+    remove_knots,
+    switch_report,
+)
 from jaxbarron.switching import (
     Replacement,
     SharedTolerance,
@@ -121,6 +130,7 @@ __all__ = [
     "IntervalCertificate",
     "JaxbarronError",
     "Kink",
+    "KnotRemoval",
     "Line",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
@@ -177,6 +187,8 @@ __all__ = [
     "prune",
     "push_forward",
     "registered_activations",
+    "remove_knots",
+    "remove_particles",
     "repu",
     "save",
     "scale",

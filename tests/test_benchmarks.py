@@ -41,6 +41,10 @@ def test_quick_form_gives_figures_of_all_parts(tmp_path):
     for row in figures["networks"]:
         assert 0 < row["attack"] <= row["bound"]
     assert figures["networks_absent"] or figures["networks"][0]["crown"] > 0
+    asked, direct = figures["report"][:2]
+    assert asked["failures"] == 0
+    assert asked["certified"] <= 1e-3 < direct["certified"]
+    assert asked["change"] < direct["change"]
     switched = next(row for row in figures["transformer"] if row["form"] == "switch, K = 16")
     direct = next(row for row in figures["transformer"] if row["form"] == "one for one")
     assert switched["sites"] == 2

@@ -16,8 +16,10 @@ from jaxbarron.cli.own_model import load_object
 from jaxbarron.cli.subjects import Subject
 from jaxbarron.errors import UsageError
 from jaxbarron.report import FineTune, ReportOptions, SwitchReport, Thresholds, words
+from jaxbarron.report.asked import Asked
 from jaxbarron.report.document import report_document
-from jaxbarron.report.make import Asked, report_on
+from jaxbarron.report.knots_removed import PATH_NAME, path_in_words
+from jaxbarron.report.make import report_on
 from jaxbarron.report.page import report_page
 from jaxbarron.report.subject import users_code
 from jaxbarron.switching import Replacement
@@ -45,6 +47,7 @@ class ReportWanted:
         radius: float | None,
         max_steps: int | None,
         max_loss: float | None,
+        prune_to: int | None,
     ) -> ReportWanted | None:
         """The options, checked before anything is trained; None where no report is wanted.
 
@@ -56,7 +59,7 @@ class ReportWanted:
         if max_steps is not None and max_steps < 0:
             raise UsageError(f"given: --max-steps {max_steps}; expected: at least 0; do: e.g. 1000")
         given = {"seed": seed, "finetune_steps": finetune_steps, "learning_rate": learning_rate,
-                 "radius": radius}  # fmt: skip
+                 "radius": radius, "pruned_to": prune_to}  # fmt: skip
         options = ReportOptions(**{k: v for k, v in given.items() if v is not None})  # pyright: ignore[reportArgumentType]
         thresholds = Thresholds(max_loss=max_loss)
         if max_steps is not None:
@@ -92,6 +95,7 @@ def made_report(
     subject: Subject,
     rules: Mapping[Any, Any],
     demand: Mapping[str, Any],
+    output_tol: float | None,
     planned: Sequence[Replacement],
     wanted: ReportWanted,
 ) -> SwitchReport:
@@ -99,7 +103,7 @@ def made_report(
     whole = {"tol": None, "particles": None, "reach": None, "direct": False, **demand}
     asked = Asked(
         " ".join(subject.heading.split()), subject.model, rules, whole, planned,
-        latency_batch=subject.batch,
+        latency_batch=subject.batch, output_tol=output_tol,
     )  # fmt: skip
     tune = replace(wanted.tune, train=subject.train)
     with working_on() as progress:
@@ -159,6 +163,15 @@ def _print(report: SwitchReport, place: Path) -> None:
         rows = table("candidate", "kind", "back after", "examples", "FLOPs", "time")
         for candidate in report.candidates:
             rows.add_row(candidate.name, candidate.kind, *words.cost_in_words(candidate.finetuning))
+        if report.path is not None:
+            rows.add_row(PATH_NAME, "path", *words.cost_in_words(report.path.finetuning))
+        show(rows)
+    if report.path is not None:
+        show(f"\n{path_in_words(report.path)}\n", soft_wrap=True)
+        rows = table("particles", "steps", "removal", "loss", "above the sham's", kept.metric,
+                     "distance <=", "on", "level")  # fmt: skip
+        for row in words.path_rows(report.path, kept.metric):
+            rows.add_row(*row)
         show(rows)
     show("\n3. Is it worth it?\n")
     rows = table("candidate", "change", kept.metric, "latency", "FLOPs", "memory", "numbers",
@@ -171,6 +184,9 @@ def _print(report: SwitchReport, place: Path) -> None:
             *words.worth_rows(candidate),
             candidate.verdict.outcome,
         )
+    if report.path is not None:
+        ends = words.worth_rows(report.path)
+        rows.add_row(PATH_NAME, "-", "trained", *ends, report.path.verdict.outcome)
     show(rows)
     show(f"\nverdict: {report.verdict.outcome}: {report.verdict.text}", soft_wrap=True)
     show(f"  (rule: {report.verdict.rule})", soft_wrap=True)

@@ -60,7 +60,9 @@ def demo_subject(seed: int) -> Subject:
         len(labels),
     )  # fmt: skip
     # the model's own pytree: it is trained below
-    model = replace(checked, apply=start.apply, parameters=start.parameters)
+    model = replace(
+        checked, apply=start.apply, parameters=start.parameters, whole=lambda parameters: parameters
+    )
     fields = {"demo": "digits", "seed": seed, "training_examples": len(images.y)}
     batch = jnp.asarray(np.resize(images.x_validation, (_DEMO_LATENCY_BATCH, images.x.shape[1])))
     subject = Subject(model, "", fields, batch, "images", train=(images.x, images.y))

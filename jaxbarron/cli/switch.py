@@ -17,11 +17,12 @@ import typer
 from jaxbarron.activations import Activation, activation
 from jaxbarron.cli.output import check_may_write, check_writable, working, write_json
 from jaxbarron.cli.report import ReportWanted, made_report, show_reports
+from jaxbarron.cli.shared import PROBE, shared_plan
 from jaxbarron.cli.subjects import DEFAULT_BATCH, Subject, demo_subject, own_subject
 from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
 from jaxbarron.errors import ToleranceError, UsageError
-from jaxbarron.report.data import SwitchReport
 from jaxbarron.report.subject import OwnModel, users_code
+from jaxbarron.report.whole import SwitchReport
 from jaxbarron.switching import Replacement, Site, find_activations, plan_switch, switch
 from jaxbarron.switching.metrics import metric_value
 from jaxbarron.switching.validate import compare_outputs, judge, model_outputs, paired_latency
@@ -41,6 +42,8 @@ class _Options:
     tol: float | None
     particles: int | None
     max_loss: float | None
+    output_tol: float | None = None
+    radius: float | None = None
 
 
 def switch_command(
@@ -98,6 +101,14 @@ def switch_command(
     particles: Annotated[
         int | None, typer.Option("--particles", help="Size of each kernel, instead of --tol.")
     ] = None,
+    output_tol: Annotated[
+        float | None,
+        typer.Option(
+            "--output-tol",
+            help="Instead: largest change of any output, shared out over the sites; measured on "
+            "the data, with --radius proved around one example where the bound allows.",
+        ),
+    ] = None,
     max_loss: Annotated[
         float | None,
         typer.Option(
@@ -152,13 +163,21 @@ def switch_command(
         typer.Option(
             "--radius",
             help="With --report: of the boxes around examples that are searched and certified "
-            "[1 % of the inputs' range].",
+            "[1 % of the inputs' range]. With --output-tol: of the box in which it is proved.",
         ),
     ] = None,
     max_steps: Annotated[
         int | None,
         typer.Option(
             "--max-steps", help="With --report: the largest budget of fine-tuning [10000]."
+        ),
+    ] = None,
+    prune_to: Annotated[
+        int | None,
+        typer.Option(
+            "--prune-to",
+            help="With --report: particles a site at the end of the path that takes knots away "
+            "from the kernels in training; 0: no path [2].",
         ),
     ] = None,
     json_file: Annotated[
@@ -183,6 +202,7 @@ def switch_command(
       jaxbarron switch --model package.module:factory --data val.npz --from gelu --to relu
       jaxbarron switch --model net:make --data val.npz --metric mse --from silu --to relu
       jaxbarron switch --demo digits --to relu --report report
+      jaxbarron switch --demo digits --to relu --output-tol 0.1 --radius 0.01
     """
     if demo is not None and model is None and demo != "digits":
         raise UsageError(
@@ -198,24 +218,27 @@ def switch_command(
     own = {"--data": data, "--metric": metric, "--metric-direction": metric_direction,
            "--batch-size": batch_size, "--train": train_file}  # fmt: skip
     of_report = {"--train": train_file, "--finetune-steps": finetune_steps, "--loss": loss,
-                 "--learning-rate": learning_rate, "--optimiser": optimiser, "--radius": radius,
-                 "--max-steps": max_steps}  # fmt: skip
+                 "--learning-rate": learning_rate, "--optimiser": optimiser,
+                 "--max-steps": max_steps, "--prune-to": prune_to}  # fmt: skip
     if demo:
         _refuse(own, "--model")
     if report_dir is None:
         _refuse(of_report, "--report")
+        if output_tol is None:
+            _refuse({"--radius": radius}, "--report or --output-tol")
         if model:
             _refuse({"--seed": seed}, "--demo or --report")
     options = _Options(
-        _names(source) or ((_DEMO_SOURCE,) if demo else ()), _targets(to), *_demand(tol, particles),
-        _checked_loss(max_loss),
+        _names(source) or ((_DEMO_SOURCE,) if demo else ()), _targets(to),
+        *_demand(tol, particles, output_tol), _checked_loss(max_loss), output_tol,
+        _checked_radius(radius),
     )  # fmt: skip
     check_writable(json_file)
     _check_folder("--save", save_dir)
     _check_folder("--report", report_dir)
     wanted = ReportWanted.read(
         report_dir, seed, finetune_steps, learning_rate, loss, optimiser, radius, max_steps,
-        options.max_loss,
+        options.max_loss, prune_to,
     )  # fmt: skip
     with contextlib.redirect_stdout(sys.stderr):  # what a model of the user's prints is no report
         subject = (
@@ -230,7 +253,8 @@ def switch_command(
     if save_dir is not None:
         save_outcomes(save_dir, outcomes)
     if json_file is not None:
-        asked = {"sources": options.sources, "tol": options.tol, "particles": particles}
+        asked = {"sources": options.sources, "tol": options.tol, "particles": particles,
+                 "output_tol": output_tol}  # fmt: skip
         fields = {**subject.fields, **asked, "max_loss": max_loss}
         write_json(switch_document(fields, sites, outcomes), json_file)
     if str(json_file) != "-":
@@ -264,13 +288,25 @@ def _targets(to: Sequence[str] | None) -> tuple[Activation, ...]:
     return tuple(dict.fromkeys(activation(name) for name in names))
 
 
-def _demand(tol: float | None, particles: int | None) -> tuple[float | None, int | None]:
-    if tol is not None and particles is not None:
+def _demand(
+    tol: float | None, particles: int | None, output_tol: float | None
+) -> tuple[float | None, int | None]:
+    given = {"--tol": tol, "--particles": particles, "--output-tol": output_tol}
+    several = [f"{name} {value:g}" for name, value in given.items() if value is not None]
+    if len(several) > 1:
         raise UsageError(
-            f"given: --tol {tol:g} and --particles {particles}; expected: one of them; do: choose "
-            "the error or the size"
+            f"given: {' and '.join(several)}; expected: one of them; do: choose the error at a "
+            "site, the size of a kernel, or the change of the outputs"
         )
-    return (_DEFAULT_TOL, None) if tol is None and particles is None else (tol, particles)
+    return (tol, particles) if several else (_DEFAULT_TOL, None)
+
+
+def _checked_radius(radius: float | None) -> float | None:
+    if radius is not None and not (math.isfinite(radius) and radius > 0):
+        raise ToleranceError(
+            f"given: --radius {radius}; expected: a finite number > 0; do: e.g. --radius 0.05"
+        )
+    return radius
 
 
 def _checked_loss(max_loss: float | None) -> float | None:
@@ -310,12 +346,20 @@ def _run(subject: Subject, options: _Options) -> tuple[Subject, tuple[Site, ...]
     plans = [_plan(model, options, target) for target in options.targets]
     if subject.trained is not None:
         subject = subject.trained()
+    told = [""] * len(plans)
+    if options.output_tol is not None:
+        found = [
+            shared_plan(subject.model, dict.fromkeys(options.sources, target), options.output_tol,
+                        options.radius)
+            for target in options.targets
+        ]  # fmt: skip
+        plans, told = [x.planned for x in found], [x.words for x in found]
     before = jax.jit(subject.model.apply)
     first = _outputs(subject.model, before, "the model")
     metric_value(subject.model.metric, first, subject.model.labels)
     outcomes = [
-        _outcome(subject, options, target, planned, before, first)
-        for target, planned in zip(options.targets, plans, strict=True)
+        _outcome(subject, options, target, planned, before, first, words)
+        for target, planned, words in zip(options.targets, plans, told, strict=True)
     ]
     return subject, sites, outcomes
 
@@ -329,7 +373,7 @@ def _plan(model: OwnModel, options: _Options, target: Activation) -> tuple[Repla
             model.parameters,
             model.batch,
             tol=options.tol,
-            particles=options.particles,
+            particles=PROBE if options.output_tol is not None else options.particles,
         )
 
 
@@ -352,6 +396,7 @@ def _outcome(
     planned: tuple[Replacement, ...],
     before: Callable[..., Any],
     first: np.ndarray,
+    words: str,
 ) -> Outcome:
     model = subject.model
     # The very kernels that were certified, site by site.
@@ -367,13 +412,15 @@ def _outcome(
         options.tol, options.max_loss,
     )  # fmt: skip
     return Outcome(
-        target, planned, comparison, latency, len(subject.batch), subject.examples, verdict
+        target, planned, comparison, latency, len(subject.batch), subject.examples, verdict, words
     )
 
 
 def _report(
     subject: Subject, options: _Options, outcome: Outcome, wanted: ReportWanted
 ) -> SwitchReport:
-    rules = dict.fromkeys(options.sources, outcome.target)
+    rules: dict[Any, Any] = dict.fromkeys(options.sources, outcome.target)
+    if options.output_tol is not None:
+        rules = {x.site.path: (x.kernel, x.target) for x in outcome.planned}
     demand = {"tol": options.tol, "particles": options.particles}
-    return made_report(subject, rules, demand, outcome.planned, wanted)
+    return made_report(subject, rules, demand, options.output_tol, outcome.planned, wanted)

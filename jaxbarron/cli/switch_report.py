@@ -36,6 +36,7 @@ class Outcome:
         latency_batch: how many examples a call had when the clock ran.
         examples: what they are called.
         verdict: what follows, with its rule.
+        shared: what is kept of a tolerance at the outputs, where one was asked for.
     """
 
     target: Activation
@@ -45,6 +46,7 @@ class Outcome:
     latency_batch: int
     examples: str
     verdict: Verdict
+    shared: str = ""
 
 
 # ------------------------------------------------------------------ files
@@ -54,9 +56,12 @@ def save_outcomes(folder: Path, outcomes: Sequence[Outcome]) -> None:
     """For each distinct kernel SOURCE-to-TARGET.json and .safetensors, each written whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for outcome in outcomes:
+        taken: dict[str, int] = {}
         for certificate in dict.fromkeys(plan.certificate for plan in outcome.planned):
             source, target = certificate.source.name, certificate.target.name
-            stem = folder / f"{_file_name(source)}-to-{_file_name(target)}"
+            name = f"{_file_name(source)}-to-{_file_name(target)}"
+            taken[name] = taken.get(name, 0) + 1  # a shared tolerance makes several of one pair
+            stem = folder / (name if taken[name] == 1 else f"{name}-{taken[name]}")
             metadata = {"source": source, "target": target, "certificate": f"{stem.name}.json"}
             # the kernel first: a certificate never stands there without its kernel
             save_measure(certificate.kernel, _with(stem, ".safetensors"), metadata)
@@ -91,6 +96,7 @@ def switch_document(
                     {**_site_fields(plan.site), "kernel": certificate_fields(plan.certificate)}
                     for plan in outcome.planned
                 ],
+                "outputs": outcome.shared or None,
                 "validation": _validation_fields(outcome.comparison),
                 "latency": {
                     "ratio": outcome.latency.median,
@@ -180,7 +186,7 @@ def _print_outcome(show: Callable[..., None], outcome: Outcome) -> None:
             certificate.level,
         )
     show(kernels)
-    show()
+    show(f"\noutputs: {outcome.shared}\n" if outcome.shared else "", soft_wrap=True)
     figures = table("validation", "before", "after", "change")
     for row in _figures(outcome):
         figures.add_row(*row)

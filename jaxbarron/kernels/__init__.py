@@ -6,6 +6,7 @@ from jaxbarron.kernels.density import spline_limit
 from jaxbarron.kernels.derivatives import difference_kernel
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.kernels.hierarchy import hierarchy_constant, hierarchy_kernel
+from jaxbarron.kernels.knot_removal import Removal, remove_particles
 from jaxbarron.kernels.observed import observed_kernel
 from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.kernels.spectral import (
@@ -17,6 +18,7 @@ from jaxbarron.kernels.splines import spline_kernel
 from jaxbarron.kernels.taylor import taylor_kernel
 
 __all__ = [
+    "Removal",
     "bspline_kernel",
     "combination_kernel",
     "convolution_kernel",
@@ -25,6 +27,7 @@ __all__ = [
     "hierarchy_kernel",
     "kernel_as_activation",
     "observed_kernel",
+    "remove_particles",
     "sharp_kernel",
     "spectral_kernel",
     "spectral_measure",

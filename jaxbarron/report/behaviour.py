@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.errors import ShapeError
+from jaxbarron.report.asked import Parts
 from jaxbarron.report.attack import ascend
 from jaxbarron.report.kept import Certified, Equivalence, Group, Kept, Range, SiteReport, WorstInput
 from jaxbarron.report.options import ReportOptions
@@ -42,6 +43,7 @@ def kept_of(
     recorded: int,
     certified: tuple[Certified, ...],
     options: ReportOptions,
+    parts: Parts,
 ) -> Kept:
     """The first question answered, from both models' outputs on the data.
 
@@ -57,10 +59,20 @@ def kept_of(
         recorded: on how many examples they were observed.
         certified: what is proved.
         options: resamples and seed.
+        parts: told where the metric fails on resampled examples or on a class alone.
     """
     metric, labels = model.metric, model.labels
     classes = comparison.changed is not None
-    before, after, change, p_value = _intervals(metric, first, second, labels, options)
+    before, after, change, p_value = parts.tried(
+        "intervals of the metric",
+        lambda: _intervals(metric, first, second, labels, options),
+        _without_interval(comparison),
+    )
+    by_group = parts.tried(
+        "classes or tasks one by one",
+        lambda: _groups(metric, first, second, labels, groups, classes),
+        (),
+    )
     moved = np.abs(second - first).reshape(len(first), -1).max(1)
     worst = np.argsort(-moved, kind="stable")[:_SHOWN]
     by_row = first.ndim == 2 and classes
@@ -73,7 +85,7 @@ def kept_of(
         after=after,
         change=change,
         p_value=p_value,
-        groups=_groups(metric, first, second, labels, groups, classes),
+        groups=by_group,
         worst_on_data=tuple(
             WorstInput(
                 int(k), 0.0, float(moved[k]),
@@ -135,6 +147,13 @@ def _intervals(
 
     rows = resampled_rows(len(first), options.resamples, options.seed)
     before, after, change = bootstrap(figures, rows)
+    return before, after, change, None
+
+
+def _without_interval(seen: Comparison) -> tuple[Interval, Interval, Interval, float | None]:
+    words = "none: the metric fails on resampled examples"
+    figures = seen.before, seen.after, seen.after - seen.before
+    before, after, change = (Interval(x, -np.inf, np.inf, words) for x in figures)
     return before, after, change, None
 
 

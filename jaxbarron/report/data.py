@@ -1,11 +1,10 @@
-"""What the report says, as data: no text of a table, no picture.  The first question is in kept."""
+"""The second and third question as data: no text of a table, no picture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from jaxbarron.report.kept import Kept
 from jaxbarron.report.statistics import Interval
 from jaxbarron.switching.validate import LatencyRatio
 
@@ -17,7 +16,6 @@ __all__ = [
     "Kind",
     "ReportVerdict",
     "Sparsity",
-    "SwitchReport",
     "Thresholds",
     "ToolAnswer",
     "Training",
@@ -240,43 +238,3 @@ class ReportVerdict:
     outcome: Literal["safe as it is", "fine-tune", "do not switch"]
     text: str
     rule: str
-
-
-@dataclass(frozen=True)
-class SwitchReport:
-    """The three questions about one switch, answered.
-
-    Attributes:
-        subject: what was switched.
-        rules: from what to what.
-        target: the target's name.
-        asked: how near, in words.
-        kept: the first question.
-        training: how fine-tuning was measured; None where it was not.
-        candidates: the second and third question, candidate by candidate; the first is what was
-            asked for.
-        verdict: of the first candidate.
-        thresholds: of the rule.
-        failures: parts that could not be made, and why.
-        unavailable: candidates that are not to be had, and why.
-        seed: of all that is drawn.
-        device: where it was measured.
-        seconds: how long the report took.
-        versions: of the libraries.
-    """
-
-    subject: str
-    rules: str
-    target: str
-    asked: str
-    kept: Kept
-    training: Training | None
-    candidates: tuple[Candidate, ...]
-    verdict: ReportVerdict
-    thresholds: Thresholds
-    failures: tuple[Failure, ...]
-    unavailable: tuple[Failure, ...]
-    seed: int
-    device: str
-    seconds: float
-    versions: dict[str, str] = field(default_factory=dict[str, str])

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from jaxbarron.report.data import SwitchReport
+from jaxbarron.report.whole import SwitchReport
 
 __all__ = ["SCHEMA", "VERSION", "report_document"]
 

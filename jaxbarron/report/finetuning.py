@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -13,13 +14,16 @@ import numpy as np
 from jaxbarron.errors import NonFiniteError, ShapeError, UsageError
 from jaxbarron.report.data import Back, FineTuning, Thresholds, Training
 from jaxbarron.report.extrapolation import crossing
+from jaxbarron.report.knots_removed import PATH_NAME
 from jaxbarron.report.options import FineTune, ReportOptions
+from jaxbarron.report.pruning import Pruned, prune_while_training
 from jaxbarron.report.statistics import Interval
 from jaxbarron.report.subject import OwnModel, on_device, users_code
 from jaxbarron.report.training import Course, Plan, course, default_loss, order_of
+from jaxbarron.switching import Replacement
 from jaxbarron.switching.metrics import Metric, check_labels, metric_value
 
-__all__ = ["Sham", "finetuning_of", "prepare", "sham_of"]
+__all__ = ["Sham", "against_sham", "finetuning_of", "prepare", "pruned_of", "sham_of"]
 
 _CROSS_ENTROPY, _LOSS_SHARE = 0.01, 0.05
 _FLOPS = "XLA's count for one step before it optimises; a loop's body counts once"
@@ -159,13 +163,56 @@ def finetuning_of(
         NonFiniteError: the loss is NaN or infinite.
     """
     ran = _run(name, apply, model, sham.plan, progress)
+    return against_sham(ran, sham, model.metric, options)
+
+
+def pruned_of(
+    model: OwnModel,
+    planned: Sequence[Replacement],
+    values: Mapping[str, np.ndarray],
+    to: int,
+    sham: Sham,
+    options: ReportOptions,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Pruned, FineTuning]:
+    """The same run from kernels whose knots are taken away, held against the sham.
+
+    Raises:
+        UsageError: the user's loss or optimiser fails, or the model cannot be differentiated.
+        NonFiniteError: the loss is NaN or infinite.
+    """
+    with _trained(PATH_NAME):
+        pruned = prune_while_training(
+            model, sham.plan, planned, values, to, sham.course.losses, progress
+        )
+    return pruned, against_sham(pruned.course, sham, model.metric, options, pruned.settled)
+
+
+def against_sham(
+    ran: Course, sham: Sham, metric: Metric, options: ReportOptions, settled: int = 0
+) -> FineTuning:
+    """A run beside the sham switch's: the excess, and when it is within the tolerance.
+
+    Args:
+        ran: the run.
+        sham: the unchanged model after the same training.
+        metric: what is measured.
+        options: the seed of what is resampled.
+        settled: the place among the points from which on the candidate is what it is to be.
+    """
     excess = ran.losses - sham.course.losses
     rows = np.random.default_rng(options.seed).integers(0, excess.shape[1], (200, excess.shape[1]))
     spread = np.quantile(np.stack([excess[:, r].mean(1) for r in rows]), (0.05, 0.95), axis=0)
-    found = crossing(ran.steps, excess, sham.training.tolerance, options.seed)
+    begun = float(ran.steps[settled])
+    found = crossing(ran.steps[settled:] - ran.steps[settled], excess[settled:],
+                     sham.training.tolerance, options.seed)  # fmt: skip
+    if settled and found.kind == "at once":
+        found = replace(found, kind="measured", method="within the tolerance when first measured")
 
     def times(factor: float) -> Interval:
-        low, middle, high = (factor * x for x in (found.lower, found.estimate, found.upper))
+        low, middle, high = (
+            factor * (begun + x) for x in (found.lower, found.estimate, found.upper)
+        )
         return Interval(middle, low, high, found.method)
 
     flops = ran.flops_per_step
@@ -182,7 +229,7 @@ def finetuning_of(
         tuple(sham.course.losses.mean(1).tolist()),
         tuple(excess.mean(1).tolist()),
         tuple((float(a), float(b)) for a, b in spread.T),
-        _metric(model.metric, ran, sham.plan),
+        _metric(metric, ran, sham.plan),
         sham.metric,
         ran.seconds_per_step,
         flops,
@@ -197,14 +244,18 @@ def _run(
     plan: Plan,
     progress: Callable[[int, int], None] | None,
 ) -> Course:
-    with users_code(
+    with _trained(name):
+        return course(name, apply, model.parameters, plan, progress)
+
+
+def _trained(name: str) -> contextlib.AbstractContextManager[None]:
+    return users_code(
         f"fine-tuning of {name}, which fails",
         "a loss and an optimiser of the parameters, and a model that can be differentiated in "
         "reverse",
         "for a loop with a traced trip count use lax.scan, or lax.fori_loop with bounds that are "
         "Python numbers; else call the loss from Python",
-    ):
-        return course(name, apply, model.parameters, plan, progress)
+    )
 
 
 def _metric(metric: Metric, ran: Course, plan: Plan) -> float:

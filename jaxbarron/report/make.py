@@ -3,42 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxbarron.errors import JaxbarronError, UsageError
+from jaxbarron.report.asked import Asked, Parts, Progress, outputs_of
 from jaxbarron.report.behaviour import check_groups, kept_of, radius_of, search
-from jaxbarron.report.candidates import Way, asked_way, other_ways, size_in_words
+from jaxbarron.report.candidates import asked_way, other_ways, size_in_words
 from jaxbarron.report.certified import certified_changes
-from jaxbarron.report.data import (
-    Candidate,
-    Failure,
-    FineTuning,
-    Sparsity,
-    SwitchReport,
-    Thresholds,
-    Worth,
-)
-from jaxbarron.report.finetuning import Sham, finetuning_of, prepare, sham_of
+from jaxbarron.report.data import Failure, Thresholds
+from jaxbarron.report.knots_removed import PATH_NAME
 from jaxbarron.report.options import FineTune, ReportOptions
 from jaxbarron.report.recording import Observer, site_reports
 from jaxbarron.report.subject import OwnModel, model_of, users_code
-from jaxbarron.report.verdict import front, verdict_of
-from jaxbarron.report.worth import Call, call_of, sparsity_of, worth_of
-from jaxbarron.switching import Replacement, Site, find_activations, plan_switch
-from jaxbarron.switching.metrics import METRICS, Metric, metric_value
+from jaxbarron.report.trials import Trials, path_start, sham_run, with_front
+from jaxbarron.report.whole import SwitchReport
+from jaxbarron.report.worth import call_of
+from jaxbarron.switching import find_activations, plan_switch
+from jaxbarron.switching.metrics import Metric, metric_of, metric_value
 from jaxbarron.switching.rules import Demand, read_rules
-from jaxbarron.switching.validate import Comparison, compare_outputs, model_outputs
+from jaxbarron.switching.validate import compare_outputs
 
-__all__ = ["Progress", "report_on", "switch_report"]
-
-Progress = Callable[[str, int, int], None]
-T = TypeVar("T")
+__all__ = ["report_on", "switch_report"]
 
 _CERTIFIED_UP_TO = 1_000_000  # numbers in a model for which one box is certified unasked
 _LIBRARIES = ("jaxbarron", "jax", "optax", "numpy")
@@ -107,12 +96,7 @@ def switch_report(
         >>> report.verdict.outcome, report.kept.change.estimate
         ('safe as it is', 0.0)
     """
-    if isinstance(metric, str) and metric not in METRICS:
-        raise UsageError(
-            f"given: metric={metric!r}; expected: {', '.join(METRICS)} or a Metric; do: "
-            "Metric(name, fn, higher_is_better)"
-        )
-    measured = METRICS[metric] if isinstance(metric, str) else metric
+    measured = metric_of(metric)
     model = model_of(
         "the model", apply, parameters, inputs, labels, measured, batch_size, trainable
     )
@@ -129,62 +113,6 @@ def switch_report(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """What the report is about.
-
-    Attributes:
-        subject: the model in words.
-        model: on its data.
-        rules: from what to what.
-        demand: ``tol``, ``particles``, ``reach``, ``direct``.
-        planned: what becomes of which site.
-        groups: a task for each example, or None.
-        latency_batch: rows of one timed call; None: the model's batch.
-        outputs: of the model on the data, where they are known.
-    """
-
-    subject: str
-    model: OwnModel
-    rules: Mapping[Any, Any]
-    demand: Mapping[str, Any]
-    planned: Sequence[Replacement]
-    groups: Any = None
-    latency_batch: Any = None
-    outputs: np.ndarray | None = None
-
-    @property
-    def words(self) -> str:
-        """How near, in words."""
-        if self.demand.get("tol") is not None:
-            return f"tol {self.demand['tol']:g}"
-        if self.demand.get("particles") is not None:
-            return f"{self.demand['particles']} particles"
-        return "one for one" if self.demand.get("direct") else "kernels given"
-
-
-@dataclass(eq=False)
-class _Parts:
-    """What failed so far, and who is told how far it is."""
-
-    progress: Progress | None
-    failures: list[Failure] = field(default_factory=list[Failure])
-
-    def told(self, part: str) -> Callable[[int, int], None] | None:
-        tell = self.progress
-        if tell is None:
-            return None
-        tell(part, 0, 0)
-        return lambda done, total: tell(part, done, total)
-
-    def tried(self, part: str, make: Callable[[], T], otherwise: T) -> T:
-        try:
-            return make()
-        except JaxbarronError as error:
-            self.failures.append(Failure(part, str(error)))
-            return otherwise
-
-
 def report_on(
     asked: Asked,
     tune: FineTune,
@@ -194,17 +122,17 @@ def report_on(
 ) -> SwitchReport:
     """The report on a switch that is planned already; see :func:`switch_report`."""
     begin = time.perf_counter()
-    parts, model = _Parts(progress), asked.model
+    parts, model = Parts(progress), asked.model
     groups = check_groups(asked.groups, len(model.inputs))
     way = asked_way(asked.planned)
     sites = find_activations(model.apply, model.parameters, model.batch)
     parts.told("validation")
     first = asked.outputs
     if first is None:
-        first = _outputs(model, model.apply, "the model")
+        first = outputs_of(model, model.apply, "the model")
     metric_value(model.metric, first, model.labels)
     after = way.switched(model.apply)
-    second = _outputs(model, after, "the switched model")
+    second = outputs_of(model, after, "the switched model")
     comparison = compare_outputs(first, second, model.labels, model.metric)
 
     part = "activations, site by site"
@@ -237,21 +165,24 @@ def report_on(
         )
     kept = kept_of(
         model, first, second, comparison, groups, worst, radius, by_site, watch.examples, certified,
-        options,
+        options, parts,
     )  # fmt: skip
 
     reach = asked.demand.get("reach")
     parts.told("candidates: kernels and certificates")
     others, missing = other_ways(model, asked.rules, reach, way, options.sizes, found)
-    sham = _sham(model, first.shape, tune, options, thresholds, parts)
+    sham = sham_run(model, first.shape, tune, options, thresholds, parts)
     batch = model.batch if asked.latency_batch is None else asked.latency_batch
     call = call_of(model.apply, model.parameters, batch)
-    candidates = [
-        _candidate(asked, each, sites, first, sham, options, thresholds, parts, watch, call,
-                   (comparison, found) if each is way else None)
+    trials = Trials(asked, sites, first, sham, options, thresholds, parts, watch, call)
+    candidates = with_front([
+        trials.candidate(each, (comparison, found) if each is way else None)
         for each in (way, *others)
-    ]  # fmt: skip
-    candidates = _with_front(candidates)
+    ])  # fmt: skip
+    start, why = path_start(asked, found, options)
+    if why and sham is not None:
+        missing.append((PATH_NAME, why))
+    path = None if start is None else trials.path(start, found)
     (target, *rest) = dict.fromkeys(plan.target.name for plan in way.planned)
     return SwitchReport(
         subject=asked.subject,
@@ -263,6 +194,7 @@ def report_on(
         kept=kept,
         training=None if sham is None else sham.training,
         candidates=tuple(candidates),
+        path=path,
         verdict=candidates[0].verdict,
         thresholds=thresholds,
         failures=tuple(dict.fromkeys(parts.failures)),
@@ -275,16 +207,6 @@ def report_on(
 
 
 # ------------------------------------------------------------------ parts
-
-
-def _outputs(model: OwnModel, fn: Callable[..., Any], what: str) -> np.ndarray:
-    with users_code(
-        f"{what}, which fails on batches of {model.batch_size} examples",
-        "a model that runs on all its inputs",
-        "choose a smaller batch size if memory ran out",
-    ):
-        run = jax.jit(fn)
-        return model_outputs(lambda x: run(model.parameters, x), model.inputs, model.batch_size)
 
 
 def _searched(
@@ -309,98 +231,3 @@ def _boxes(model: OwnModel, options: ReportOptions) -> int:
         return options.boxes
     numbers = sum(int(np.size(x)) for x in jax.tree.leaves(model.parameters))
     return 1 if numbers <= _CERTIFIED_UP_TO else 0
-
-
-def _sham(
-    model: OwnModel,
-    shape: tuple[int, ...],
-    tune: FineTune,
-    options: ReportOptions,
-    thresholds: Thresholds,
-    parts: _Parts,
-) -> Sham | None:
-    if not options.finetune_steps:
-        return None
-    part = "fine-tuning, the sham switch"
-    tell = parts.told(part)
-    return parts.tried(
-        part,
-        lambda: sham_of(
-            model, prepare(model, shape, tune, options), tune, options, thresholds, tell
-        ),
-        None,
-    )
-
-
-def _candidate(
-    asked: Asked,
-    way: Way,
-    sites: Sequence[Site],
-    first: np.ndarray,
-    sham: Sham | None,
-    options: ReportOptions,
-    thresholds: Thresholds,
-    parts: _Parts,
-    watch: Observer,
-    call: Call,
-    known: tuple[Comparison, Any] | None,
-) -> Candidate:
-    model, worst = asked.model, way.worst
-    switched = way.switched(model.apply)
-    if known is None:
-        second = parts.tried(
-            f"validation of {way.name}", lambda: _outputs(model, switched, way.name), None
-        )
-        comparison = (
-            None if second is None else compare_outputs(first, second, model.labels, model.metric)
-        )
-        found = parts.tried("activations of " + way.name, lambda: watch.observe(way.planned), {})
-    else:
-        comparison, found = known
-    finetuning: FineTuning | None = None
-    if sham is not None:
-        part = f"fine-tuning of {way.name}"
-        tell = parts.told(part)
-        finetuning = parts.tried(
-            part, lambda: finetuning_of(way.name, switched, model, sham, options, tell), None
-        )
-    part = f"latency of {way.name}"
-    tell = parts.told(part)
-    sparsity: Sparsity | None = sparsity_of(found)
-    worth: Worth | None = parts.tried(
-        part, lambda: worth_of(model, call, way, sites, options.pairs, sparsity, tell), None
-    )
-    before = metric_value(model.metric, first, model.labels)
-    lost = float("inf") if comparison is None else comparison.lost
-    certified, level = (None, "sampled") if worst is None else (worst.upper, worst.level)
-    tol = asked.demand.get("tol") if known is not None else None
-    return Candidate(
-        name=way.name,
-        kind=way.kind,
-        words=way.words,
-        particles=way.particles,
-        certified=certified,
-        level=level,
-        holds_on="" if worst is None else worst.where_it_holds,
-        observed=float("inf") if comparison is None else comparison.largest_change,
-        metric=float("nan") if comparison is None else comparison.after,
-        lost=lost,
-        finetuning=finetuning,
-        worth=worth,
-        on_front=False,
-        verdict=verdict_of(
-            model.metric, before, lost, certified, level, tol, finetuning, worth, thresholds
-        ),
-    )
-
-
-def _with_front(candidates: Sequence[Candidate]) -> list[Candidate]:
-    figures = [
-        (
-            x.observed,
-            round(x.worth.latency.median, 2) if x.worth is not None else float("inf"),
-            x.finetuning.back.steps.estimate if x.finetuning is not None else 0.0,
-        )
-        for x in candidates
-    ]
-    return [replace(x, on_front=on) for x, on in zip(candidates, front(figures), strict=True)]

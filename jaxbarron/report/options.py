@@ -28,6 +28,8 @@ class ReportOptions:
         searched: how many examples have a box.
         boxes: in how many boxes the change is certified; None: one, none for a model of more than
             a million numbers.
+        pruned_to: particles a site at the end of the path that starts at the kernels and takes
+            knots away in training; 0: no path.
         pairs: alternating pairs of calls that are timed.
         recorded: sites are observed on about so many examples.
         resamples: of the bootstrap.
@@ -45,6 +47,7 @@ class ReportOptions:
     restarts: int = 2
     searched: int = 16
     boxes: int | None = None
+    pruned_to: int = 2
     pairs: int = 11
     recorded: int = 512
     resamples: int = 400
@@ -52,8 +55,8 @@ class ReportOptions:
 
     def __post_init__(self) -> None:
         least = {"finetune_steps": 0, "evaluations": 4, "finetune_batch": 1, "held_out": 2,
-                 "ascent_steps": 0, "restarts": 1, "searched": 1, "pairs": 1, "recorded": 1,
-                 "resamples": 20, "seed": 0}  # fmt: skip
+                 "ascent_steps": 0, "pruned_to": 0, "restarts": 1, "searched": 1, "pairs": 1,
+                 "recorded": 1, "resamples": 20, "seed": 0}  # fmt: skip
         for name, lowest in least.items():
             if getattr(self, name) < lowest:
                 raise UsageError(

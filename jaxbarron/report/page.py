@@ -11,8 +11,9 @@ import jinja2
 from markupsafe import Markup
 
 from jaxbarron.report import pictures, words
-from jaxbarron.report.data import SwitchReport
 from jaxbarron.report.kept import Range
+from jaxbarron.report.knots_removed import PATH_NAME
+from jaxbarron.report.whole import SwitchReport
 
 __all__ = ["report_page"]
 
@@ -34,6 +35,8 @@ def report_page(report: SwitchReport) -> str:
         densities=[(site, Markup(pictures.density(site))) for site in sites[:_PICTURED]],
         folded=[(site, Markup(pictures.density(site))) for site in sites[_PICTURED:]],
         curves=_curves(report),
+        path_name=PATH_NAME,
+        knots=_knots(report),
         pareto=_pareto(report),
         tools=_tools(report),
         style=Markup((resources.files("jaxbarron.report") / "page.css").read_text("utf-8")),
@@ -41,10 +44,18 @@ def report_page(report: SwitchReport) -> str:
 
 
 def _curves(report: SwitchReport) -> list[Markup]:
-    if report.training is None or not any(c.finetuning for c in report.candidates):
+    runs = pictures.runs_of(report)
+    if report.training is None or not runs:
         return []
-    there = report.candidates, report.training
+    there = runs, report.training
     return [Markup(pictures.losses(*there)), Markup(pictures.curves(*there))]
+
+
+def _knots(report: SwitchReport) -> Markup | None:
+    if report.path is None or report.training is None:
+        return None
+    colour = pictures.series(len(report.candidates))
+    return Markup(pictures.knots(report.path, report.training, colour))
 
 
 def _pareto(report: SwitchReport) -> Markup | None:

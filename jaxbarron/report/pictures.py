@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 from jaxbarron.report.chart import Axis, Chart
-from jaxbarron.report.data import Candidate, SwitchReport, Training
+from jaxbarron.report.data import FineTuning, Training
 from jaxbarron.report.kept import SiteReport
+from jaxbarron.report.knots_removed import KnotPath
+from jaxbarron.report.whole import SwitchReport
 
-__all__ = ["by_layer", "curves", "density", "losses", "pareto", "series"]
+__all__ = ["by_layer", "curves", "density", "knots", "losses", "pareto", "runs_of", "series"]
 
 
 def series(k: int) -> str:
@@ -62,9 +64,14 @@ def by_layer(sites: Sequence[SiteReport]) -> str:
     return chart.svg()
 
 
-def losses(candidates: Sequence[Candidate], training: Training) -> str:
+def runs_of(report: SwitchReport) -> list[tuple[int, FineTuning]]:
+    """The runs with the numbers of their colours; the path's is the last."""
+    each = [*report.candidates, *(() if report.path is None else (report.path,))]
+    return [(k, c.finetuning) for k, c in enumerate(each) if c.finetuning is not None]
+
+
+def losses(runs: Sequence[tuple[int, FineTuning]], training: Training) -> str:
     """The held-out loss of each run, and that of the sham switch."""
-    runs = [(k, c.finetuning) for k, c in enumerate(candidates) if c.finetuning is not None]
     sham = runs[0][1].sham
     values = [x for _, run in runs for x in run.loss] + list(sham)
     axis = _axis(values, f"held-out {training.loss}")
@@ -76,12 +83,11 @@ def losses(candidates: Sequence[Candidate], training: Training) -> str:
     return chart.svg()
 
 
-def curves(candidates: Sequence[Candidate], training: Training) -> str:
+def curves(runs: Sequence[tuple[int, FineTuning]], training: Training) -> str:
     """The excess of the held-out loss over the sham's, run by run, with the tolerance.
 
     Where the excess spans decades it is drawn in a log scale, cut off below the tolerance.
     """
-    runs = [(k, c.finetuning) for k, c in enumerate(candidates) if c.finetuning is not None]
     most = max(x for _, run in runs for x in run.excess)
     words = f"{training.loss} above the sham's"
     if most > 20 * training.tolerance:
@@ -103,6 +109,27 @@ def curves(candidates: Sequence[Candidate], training: Training) -> str:
     chart.level(training.tolerance, "bound", "tolerance")
     for k, run in runs:
         chart.line(run.steps, run.excess, series(k))
+    return chart.svg()
+
+
+def knots(path: KnotPath, training: Training, name: str) -> str:
+    """The excess over the sham's along the path; each stage ends at a dot with its particles."""
+    run = path.finetuning
+    ends = [x for pair in run.excess_spread for x in pair]
+    low, high = min([0.0, *ends]), max([training.tolerance, *ends])
+    room = 0.12 * (high - low)
+    axis = Axis(low - room, high + room, f"{training.loss} above the sham's")
+    steps = Axis(0, training.steps * 1.04, "steps of the optimiser")
+    chart = Chart("Knots removed in training", steps, axis, height=280)
+    chart.band(run.steps, [a for a, _ in run.excess_spread], [b for _, b in run.excess_spread],
+               name)  # fmt: skip
+    chart.level(0.0, "zero", "the sham switch")
+    chart.level(training.tolerance, "bound", "tolerance")
+    chart.line(run.steps, run.excess, name)
+    for stage in path.stages:
+        words = f"{stage.particles} particles, excess {stage.excess:.3g}"
+        chart.dot(stage.last_step, stage.excess, name, words)
+        chart.text(stage.last_step, stage.excess, str(stage.particles))
     return chart.svg()
 
 

@@ -95,23 +95,34 @@ class Observer:
         """On how many examples."""
         return sum(len(rows) for rows in self._rows)
 
-    def observe(self, planned: Sequence[Replacement]) -> dict[str, Observed]:
-        """By path what was observed of one way of switching these sites."""
+    def observe(
+        self, planned: Sequence[Replacement], parameters: Any = None
+    ) -> dict[str, Observed]:
+        """By path what was observed of one way of switching these sites.
+
+        Args:
+            planned: what becomes of which site.
+            parameters: of the switched model, where training has changed them.
+        """
+        leaves = self._leaves if parameters is None else jax.tree.leaves(parameters)
         rules = read_rules({x.site.path: (x.kernel, x.target) for x in planned}, Demand())
         new = _tapped(
             self._scope, {x.site.path: function_of(rules, x) for x in planned}, self._seen
         )
         found = {path: Observed() for path in self._paths}
         for rows in self._rows:
-            first, second = (self._taken(run, rows) for run in (self._old, new))
+            first = self._taken(self._old, self._leaves, rows)
+            second = self._taken(new, leaves, rows)
             for path, site in found.items():
                 for old, other in zip(first[path], second[path], strict=True):
                     _take(site, old, other, _KEPT // len(self._rows))
         return found
 
-    def _taken(self, run: Callable[..., Any], rows: Any) -> dict[str, list[Any]]:
+    def _taken(
+        self, run: Callable[..., Any], leaves: Sequence[Any], rows: Any
+    ) -> dict[str, list[Any]]:
         self._seen[:] = [{path: [] for path in self._paths}]
-        jax.block_until_ready(run(*self._leaves, rows))
+        jax.block_until_ready(run(*leaves, rows))
         jax.effects_barrier()
         return self._seen[0]
 

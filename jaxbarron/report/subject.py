@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,7 @@ class OwnModel:
         metric: the metric.
         batch_size: how many rows ``apply`` takes at once.
         trainable: for each leaf of ``parameters`` whether training may change it.
+        whole: from such arrays to parameters as the user gave them.
     """
 
     apply: Callable[[Any, Any], Any]
@@ -50,6 +51,7 @@ class OwnModel:
     metric: Metric
     batch_size: int
     trainable: tuple[bool, ...] = ()
+    whole: Callable[[Any], Any] = lambda arrays: arrays
 
     @property
     def batch(self) -> Any:
@@ -104,7 +106,7 @@ def model_of(
         TraceError: JAX cannot trace it.
         ShapeError, DtypeError, NonFiniteError: outputs that do not fit the labels, or not finite.
     """
-    fn, arrays, mask = _taken_apart(apply, parameters, trainable)
+    fn, arrays, mask, whole = _taken_apart(apply, parameters, trainable)
     model = OwnModel(
         fn,
         arrays,
@@ -113,6 +115,7 @@ def model_of(
         metric,
         min(batch_size, len(inputs)),
         mask,
+        whole,
     )
     _check_call(what, model)
     return model
@@ -138,19 +141,22 @@ def on_device(inputs: Any) -> Any:
 
 def _taken_apart(
     fn: Callable[..., Any], parameters: Any, trainable: Callable[[str, Any], bool] | None
-) -> tuple[Callable[..., Any], list[Any], tuple[bool, ...]]:
+) -> tuple[Callable[..., Any], list[Any], tuple[bool, ...], Callable[[Any], Any]]:
     """The function of the arrays among the parameters; numbers and objects may steer Python."""
     leaves, tree = jax.tree.flatten(parameters)
     places = [k for k, x in enumerate(leaves) if isinstance(x, jax.Array | np.ndarray | np.generic)]
     mask = _mask(parameters, trainable)
 
-    def apply(arrays: list[Any], inputs: Any) -> Any:
-        whole = list(leaves)
+    def whole(arrays: Sequence[Any]) -> Any:
+        filled = list(leaves)
         for place, array in zip(places, arrays, strict=True):
-            whole[place] = array
-        return fn(jax.tree.unflatten(tree, whole), inputs)
+            filled[place] = array
+        return jax.tree.unflatten(tree, filled)
 
-    return apply, [leaves[k] for k in places], tuple(mask[k] for k in places)
+    def apply(arrays: Sequence[Any], inputs: Any) -> Any:
+        return fn(whole(arrays), inputs)
+
+    return apply, [leaves[k] for k in places], tuple(mask[k] for k in places), whole
 
 
 def _mask(parameters: Any, trainable: Callable[[str, Any], bool] | None) -> list[bool]:

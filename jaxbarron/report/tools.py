@@ -7,6 +7,7 @@ layer norm); no rule here speaks of those.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jaxbarron.activations import Activation
 from jaxbarron.report.data import ToolAnswer
@@ -52,6 +53,72 @@ _PIECEWISE_LINEAR = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class _Tool:
+    """A tool by what its own documents say that it takes.
+
+    Attributes:
+        name: with its kind.
+        accepted: activations that they list; lines are taken by all.
+        otherwise: the answer to any other.
+        rule: in words.
+        by_hand: activations that can be written for it in an exact form by hand.
+    """
+
+    name: str
+    accepted: frozenset[str]
+    otherwise: str
+    rule: str
+    by_hand: frozenset[str] = frozenset()
+
+    def answer(self, names: set[str]) -> str:
+        """To a model with these activations."""
+        if names <= self.accepted | {"identity"}:
+            return "yes"
+        return "by hand" if names <= self.accepted | self.by_hand else self.otherwise
+
+
+_TOOLS = (
+    # "verify ReLU networks": README of stanleybak/nnenum.
+    _Tool("ReLU-only complete verifiers (nnenum)", _RELU, "no", "yes if every activation is ReLU"),
+    # "fully connected feed-forward and convolutional NNs with piece-wise linear activation
+    # functions": README of NeuralNetworkVerification/Marabou.
+    _Tool(
+        "SMT verifiers (Marabou)", _PIECEWISE_LINEAR, "not stated",
+        "yes if every activation is piecewise linear",
+    ),
+    # "ReLU, sigmoid, tanh, arctan, sin, cos, tan, gelu, pow, multiplication and self-attention":
+    # README of Verified-Intelligence/alpha-beta-CROWN, which bounds with auto_LiRPA.  SiLU is a
+    # product with a sigmoid, RePU_s a power of ReLU.
+    _Tool(
+        "bound propagation and branching (alpha-beta-CROWN, auto_LiRPA)",
+        frozenset({"relu", "sigmoid", "tanh", "arctan", "sin", "cos", "gelu", "silu", "swish",
+                   "repu"}),
+        "not stated",
+        "yes for ReLU, sigmoid, tanh, arctan, sin, cos, GELU, and their products and powers",
+    ),
+    # "fully-connected, convolutional, and residual networks with ReLU, Sigmoid, Tanh, and Maxpool
+    # activations": README of eth-sri/eran.
+    _Tool(
+        "abstract interpretation (ERAN)", frozenset({"relu", "sigmoid", "tanh"}), "not stated",
+        "yes for ReLU, sigmoid and tanh",
+    ),
+    # "Only neural networks with ReLU activation can be used with Keras and PyTorch": README of
+    # gurobi-machinelearning.  Any piecewise linear activation has an exact MILP form, which no
+    # encoder writes for you.
+    _Tool(
+        "MILP encoders (gurobi-machinelearning)", _RELU, "no",
+        "yes if every activation is ReLU, by hand if piecewise linear", _PIECEWISE_LINEAR,
+    ),
+    # linear, relu, sigmoid, softplus, tanh; "Activation ... is not supported by this formulation"
+    # else: src/omlt/neuralnet/nn_formulation.py of cog-imperial/OMLT.
+    _Tool(
+        "Pyomo formulations (OMLT)", frozenset({"relu", "sigmoid", "softplus", "tanh"}), "no",
+        "yes for linear, ReLU, sigmoid, softplus and tanh; a MILP for ReLU only",
+    ),
+)  # fmt: skip
+
+
 def opset_of(activation: Activation) -> tuple[int, str] | None:
     """The first ONNX operator set that writes an activation, and its operators.
 
@@ -92,37 +159,19 @@ def tool_answers(
     kept = "" if particles == 1 else f"; each site is a layer of {particles} of them"
     old, new = _opset(before), _opset(after)
     return (
-        # nnenum: "verify ReLU networks" (README of stanleybak/nnenum).
-        ToolAnswer(
-            "ReLU-only complete verifiers (nnenum)",
-            _only_relu(before),
-            _only_relu(after),
-            f"yes if every activation is ReLU{kept}",
-        ),
-        # gurobi-machinelearning: "Only neural networks with ReLU activation can be used with Keras
-        # and PyTorch" (its README).  Any piecewise linear activation has an exact MILP form,
-        # which no encoder writes for you.
-        ToolAnswer(
-            "MILP encoders (gurobi-machinelearning)",
-            _milp(before),
-            _milp(after),
-            f"yes if every activation is ReLU, by hand if piecewise linear{kept}",
+        *(
+            ToolAnswer(
+                tool.name,
+                tool.answer(_names(before)),
+                tool.answer(_names(after)),
+                f"{tool.rule}{kept}",
+            )
+            for tool in _TOOLS
         ),
         ToolAnswer(
             "ONNX", old[0], new[0], f"before: {old[1]}; after: {new[1]}{_kernel(particles)}"
         ),
     )
-
-
-def _only_relu(activations: Sequence[Activation]) -> str:
-    return "yes" if _names(activations) <= _RELU | {"identity"} else "no"
-
-
-def _milp(activations: Sequence[Activation]) -> str:
-    names = _names(activations)
-    if names <= _RELU | {"identity"}:
-        return "yes"
-    return "by hand" if names <= _PIECEWISE_LINEAR else "no"
 
 
 def _opset(activations: Sequence[Activation]) -> tuple[str, str]:

@@ -16,6 +16,8 @@ from jaxbarron.errors import NonFiniteError, ShapeError, UsageError
 __all__ = ["Course", "Plan", "course", "default_loss", "flops_of", "order_of", "points_of"]
 
 Loss = Callable[[Any, Any], Any]
+# between(k, leaves, outputs): the leaves from which the k-th chunk goes on
+Between = Callable[[int, list[Any], np.ndarray], list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Course:
         outputs: of the held-out examples at the end.
         seconds_per_step: the median over the chunks, compilation excluded.
         flops_per_step: counted by XLA; None where it counts none.
+        parameters: at the end, of the structure that was given.
     """
 
     steps: np.ndarray
@@ -62,6 +65,7 @@ class Course:
     outputs: np.ndarray
     seconds_per_step: float
     flops_per_step: float | None
+    parameters: Any
 
 
 def default_loss(outputs_ndim: int, labels: np.ndarray) -> tuple[str, Loss]:
@@ -120,6 +124,7 @@ def course(
     parameters: Any,
     plan: Plan,
     progress: Callable[[int, int], None] | None = None,
+    between: Between | None = None,
 ) -> Course:
     """Train from ``parameters`` and measure on the held-out examples on the way.
 
@@ -129,6 +134,8 @@ def course(
         parameters: where it starts; nothing is changed in place.
         plan: data, order, loss and optimiser.
         progress: called with (chunks done, chunks).
+        between: called with (k, leaves, held-out outputs) before the k-th chunk; what it returns
+            is trained on.  The optimiser's state goes on.
 
     Raises:
         NonFiniteError: a loss is NaN or infinite.
@@ -137,13 +144,14 @@ def course(
     import optax
 
     leaves, tree = jax.tree.flatten(parameters)
-    free = [jnp.asarray(x) for x, on in zip(leaves, plan.trainable, strict=True) if on]
-    fixed = [x for x, on in zip(leaves, plan.trainable, strict=True) if not on]
+    free, fixed = _parted(leaves, plan.trainable)
+
+    def whole(free: Any, fixed: Any) -> list[Any]:
+        each = iter(free), iter(fixed)
+        return [next(each[0] if on else each[1]) for on in plan.trainable]
 
     def outputs_of(free: Any, fixed: Any, x: Any) -> Any:
-        each = iter(free), iter(fixed)
-        whole = [next(each[0] if on else each[1]) for on in plan.trainable]
-        return apply(jax.tree.unflatten(tree, whole), x)
+        return apply(jax.tree.unflatten(tree, whole(free, fixed)), x)
 
     def loss(free: Any, fixed: Any, x: Any, y: Any) -> Any:
         return plan.loss(outputs_of(free, fixed, x), y)
@@ -190,6 +198,8 @@ def course(
     curve = [losses]
     ready = chunk.lower(free, state, fixed, plan.x, plan.y, plan.order[0]).compile()
     for k, rows in enumerate(plan.order):
+        if between is not None:
+            free, fixed = _parted(between(k, whole(free, fixed), outputs), plan.trainable)
         begin = time.perf_counter()
         free, state, values = ready(free, state, fixed, plan.x, plan.y, rows)
         values = np.asarray(values, np.float64)
@@ -199,7 +209,16 @@ def course(
         curve.append(losses)
         if progress is not None:
             progress(k + 1, len(plan.order))
-    return Course(points, np.stack(curve), outputs, float(np.median(seconds)), flops)
+    return Course(
+        points, np.stack(curve), outputs, float(np.median(seconds)), flops,
+        jax.tree.unflatten(tree, whole(free, fixed)),
+    )  # fmt: skip
+
+
+def _parted(leaves: Sequence[Any], trainable: Sequence[bool]) -> tuple[list[Any], list[Any]]:
+    """What training changes, and what it does not."""
+    pairs = list(zip(leaves, trainable, strict=True))
+    return [jnp.asarray(x) for x, on in pairs if on], [x for x, on in pairs if not on]
 
 
 def flops_of(fn: Callable[..., Any], *args: Any) -> float | None:

@@ -9,7 +9,7 @@ from jaxbarron.report.data import Back, FineTuning, ReportVerdict, Thresholds, W
 from jaxbarron.switching.metrics import ACCURACY, Metric
 from jaxbarron.switching.validate import ACCURACY_RULE, METRIC_RULE
 
-__all__ = ["front", "steps_in_words", "verdict_of"]
+__all__ = ["front", "path_verdict", "steps_in_words", "verdict_of"]
 
 
 def verdict_of(
@@ -43,9 +43,7 @@ def verdict_of(
         + f"; fine-tune: the upper end of the estimate is at most {thresholds.max_steps:,} steps; "
         f"else do not switch; a latency ratio above {thresholds.max_latency:g} is remarked on"
     )
-    remark = ""
-    if worth is not None and worth.latency.median > thresholds.max_latency:
-        remark = f"; a call takes {worth.latency.median:.2f} times as long"
+    remark = _remark(worth, thresholds)
     if tol is not None and not (level == "rigorous" and certified is not None and certified <= tol):
         return ReportVerdict(
             "do not switch", f"a site is not rigorously certified within {tol:g}{remark}", rule
@@ -80,6 +78,43 @@ def verdict_of(
     )
 
 
+def path_verdict(
+    metric: Metric,
+    before: float,
+    first: int,
+    last: int,
+    finetuning: FineTuning,
+    worth: Worth | None,
+    thresholds: Thresholds,
+) -> ReportVerdict:
+    """The verdict on taking knots away in training.
+
+    Args:
+        metric: what is measured.
+        before: its value for the model.
+        first: particles a site at the start.
+        last: at the end.
+        finetuning: the run beside the sham switch.
+        worth: latency and the rest of the result, where measured.
+        thresholds: what all this is compared with.
+    """
+    allowed, unit = _allowed(metric, before, thresholds)
+    rule = (
+        "fine-tune: after the last removal the loss is back within the tolerance, the upper end of "
+        f"the estimate at most {thresholds.max_steps:,} steps, and where the run shows it "
+        f"{metric.name} is worse than the sham's by at most {unit}; else do not switch"
+    )
+    back, ran = finetuning.back, finetuning.steps[-1]
+    behind = metric.lost(finetuning.sham_metric, finetuning.metric)
+    told = (
+        f"{first} to {last} particles a site in {ran:,} steps: {_fall(metric, behind)} beside the "
+        f"sham's; the loss is back after {steps_in_words(back)}{_remark(worth, thresholds)}"
+    )
+    settled = back.kind != "measured" or behind <= allowed
+    good = back.steps.upper <= thresholds.max_steps and settled
+    return ReportVerdict("fine-tune" if good else "do not switch", told, rule)
+
+
 def steps_in_words(back: Back) -> str:
     """The estimate with its ends."""
     low, high = back.steps.lower, back.steps.upper
@@ -87,7 +122,15 @@ def steps_in_words(back: Back) -> str:
         return "no step"
     if back.kind == "not in sight" or math.isinf(high):
         return f"more than {low:,.0f} steps, no upper end"
+    if f"{low:,.0f}" == f"{high:,.0f}":
+        return f"{low:,.0f} steps ({back.kind})"
     return f"{low:,.0f} to {high:,.0f} steps ({back.kind})"
+
+
+def _remark(worth: Worth | None, thresholds: Thresholds) -> str:
+    if worth is None or worth.latency.median <= thresholds.max_latency:
+        return ""
+    return f"; a call takes {worth.latency.median:.2f} times as long"
 
 
 def _cost(back: Back) -> str:

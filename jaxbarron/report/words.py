@@ -8,6 +8,7 @@ from collections.abc import Callable
 from jaxbarron.balls.notation import rounded_down, rounded_up
 from jaxbarron.report.data import Candidate, FineTuning, Worth
 from jaxbarron.report.kept import Certified, Group, Kept, SiteReport
+from jaxbarron.report.knots_removed import KnotPath
 from jaxbarron.report.statistics import Interval
 from jaxbarron.report.verdict import steps_in_words
 
@@ -20,6 +21,7 @@ __all__ = [
     "groups_in_words",
     "metric_in_words",
     "metric_rows",
+    "path_rows",
     "ratio_in_words",
     "seconds_in_words",
     "worth_rows",
@@ -166,7 +168,10 @@ def cost_in_words(run: FineTuning | None) -> tuple[str, str, str, str]:
         return "no step", "0", "0", "0 s"
 
     def ends(found: Interval | None, write: Callable[[float], str]) -> str:
-        return "-" if found is None else f"{write(found.lower)} to {write(found.upper)}"
+        if found is None:
+            return "-"
+        low, high = write(found.lower), write(found.upper)
+        return low if low == high else f"{low} to {high}"
 
     return (
         steps_in_words(back),
@@ -176,13 +181,31 @@ def cost_in_words(run: FineTuning | None) -> tuple[str, str, str, str]:
     )
 
 
+def path_rows(path: KnotPath, metric: str) -> list[tuple[str, ...]]:
+    """Stage by stage: particles, steps, loss and its excess, metric, certified distance, level."""
+    return [
+        (
+            str(stage.particles),
+            f"{stage.first_step:,} to {stage.last_step:,}",
+            figure(stage.removal),
+            figure(stage.loss, 4),
+            figure(stage.excess),
+            metric_in_words(metric, stage.metric),
+            "unbounded" if math.isinf(stage.certified) else rounded_up(stage.certified),
+            stage.holds_on,
+            stage.level,
+        )
+        for stage in path.stages
+    ]
+
+
 def ratio_in_words(worth: Worth) -> str:
     """The latency ratio with its quartiles."""
     speed = worth.latency
     return f"{speed.median:.2f} ({speed.lower_quartile:.2f} to {speed.upper_quartile:.2f})"
 
 
-def worth_rows(candidate: Candidate) -> tuple[str, ...]:
+def worth_rows(candidate: Candidate | KnotPath) -> tuple[str, ...]:
     """Latency, FLOPs, memory, parameters and zeros, before to after."""
     worth = candidate.worth
     if worth is None:

@@ -2,10 +2,11 @@
 
 from jaxbarron.switching.end_to_end import end_to_end_bound
 from jaxbarron.switching.network_certificates import end_to_end_certificate, verify_model
+from jaxbarron.switching.plan import plan_switch
 from jaxbarron.switching.rules import Replacement
 from jaxbarron.switching.shared import SharedTolerance, share_tolerance
 from jaxbarron.switching.sites import Site, find_activations, opaque_parts
-from jaxbarron.switching.transform import plan_switch, switch
+from jaxbarron.switching.transform import switch
 
 __all__ = [
     "Replacement",

@@ -13,7 +13,16 @@ import numpy as np
 
 from jaxbarron.errors import DtypeError, NonFiniteError, ShapeError, UsageError
 
-__all__ = ["ACCURACY", "MAE", "METRICS", "MSE", "Metric", "check_labels", "metric_value"]
+__all__ = [
+    "ACCURACY",
+    "MAE",
+    "METRICS",
+    "MSE",
+    "Metric",
+    "check_labels",
+    "metric_of",
+    "metric_value",
+]
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,26 @@ ACCURACY = Metric("accuracy", _accuracy, higher_is_better=True, labels="classes"
 MSE = Metric("mse", _mean_square, higher_is_better=False, labels="values")
 MAE = Metric("mae", _mean_modulus, higher_is_better=False, labels="values")
 METRICS = {metric.name: metric for metric in (ACCURACY, MSE, MAE)}
+
+
+def metric_of(metric: str | Metric) -> Metric:
+    """The metric of this name, or the one given.
+
+    Raises:
+        UsageError: no metric of that name.
+
+    Example:
+        >>> metric_of("mse").higher_is_better
+        False
+    """
+    if isinstance(metric, Metric):
+        return metric
+    if metric not in METRICS:
+        raise UsageError(
+            f"given: metric={metric!r}; expected: {', '.join(METRICS)} or a Metric; do: "
+            "Metric(name, fn, higher_is_better)"
+        )
+    return METRICS[metric]
 
 
 def check_labels(metric: Metric, shape: tuple[int, ...], labels: np.ndarray) -> None:

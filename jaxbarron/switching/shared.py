@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
@@ -26,11 +26,11 @@ from jaxbarron.kernels.density import spline_limit
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.switching.end_to_end import exactly, network_with_rules, region_of
+from jaxbarron.switching.plan import plan_switch
 from jaxbarron.switching.rewrite import rewrite
 from jaxbarron.switching.rules import Demand, Replacement, Source, Target
 from jaxbarron.switching.sites import scope_of
 from jaxbarron.switching.tracing import split_call, trace
-from jaxbarron.switching.transform import plan_switch
 
 __all__ = ["SharedTolerance", "share_tolerance"]
 
@@ -53,6 +53,8 @@ class SharedTolerance:
         level: ``"rigorous"`` or ``"sampled"``.
         cost: the sum over the sites of particles times numbers that they are applied to.
         rounds: how often kernels were made and their true change was computed.
+        planned: what becomes of which site, with the kernels' certificates.
+        unproved: why nothing was proved on the region, where samples were measured instead.
     """
 
     rules: Mapping[str, tuple[ParticleMeasure, Activation]]
@@ -62,6 +64,8 @@ class SharedTolerance:
     level: Literal["rigorous", "sampled"]
     cost: int
     rounds: int
+    planned: tuple[Replacement, ...] = ()
+    unproved: str | None = None
 
 
 def share_tolerance(
@@ -88,7 +92,9 @@ def share_tolerance(
         output_tol: for every output: ``|switched - original| <= output_tol``.
         box: of the chosen argument: the change is bounded on it, by proof.
         ball: instead: how far the chosen argument may be from the one given.
-        samples: instead: inputs, shape (n, ...), at which the change is measured.
+        samples: instead: inputs, shape (n, ...), at which the change is measured.  Beside a region:
+            what counts where the bound on the region ends, or keeps no kernels within the
+            tolerance.
         argument: which positional argument varies.
 
     Returns:
@@ -96,8 +102,8 @@ def share_tolerance(
 
     Raises:
         ToleranceError: the tolerance is not positive, or out of reach of 256 particles a site.
-        UsageError: not exactly one of ``box``, ``ball`` and ``samples``; or the bound on the
-            region ends at a primitive without a rule.
+        UsageError: none of ``box``, ``ball`` and ``samples``, or both of the first two; or,
+            without samples, the bound on the region ends at a primitive without a rule.
         The errors of :func:`jaxbarron.switch`.
 
     Example:
@@ -113,21 +119,29 @@ def share_tolerance(
         raise ToleranceError(
             f"given: output_tol={output_tol}; expected: a finite number > 0; do: e.g. 1e-2"
         )
-    if (samples is None) == (box is None and ball is None):
+    regional = box is not None or ball is not None
+    if samples is None and not regional:
         raise UsageError(
-            "given: not exactly one of box, ball and samples; expected: a region for a proof, or "
-            "samples for a measurement; do: e.g. box=jb.Box(x.ravel() - r, x.ravel() + r)"
+            "given: none of box, ball and samples; expected: a region for a proof, or samples for "
+            "a measurement; do: e.g. box=jb.Box(x.ravel() - r, x.ravel() + r)"
         )
-    probe = Demand(particles=_PROBE)
-    problem: _Problem
-    if samples is None:
+    unproved = None
+    if regional:
         region = region_of(args, argument, box, ball)
-        network, planned = network_with_rules(fn, rules, args, argument, probe)
-        problem = _OnRegion(network, region, planned)
-    else:
-        planned = plan_switch(fn, rules, *args, particles=_PROBE)
-        problem = _OnSamples(fn, args, argument, samples, planned)
-    return _shared(problem, planned, output_tol)
+        network, planned = network_with_rules(fn, rules, args, argument, Demand(particles=_PROBE))
+        try:
+            return _shared(_OnRegion(network, region, planned), planned, output_tol)
+        except (_EndsError, ToleranceError) as error:
+            if samples is None:
+                raise
+            unproved = str(error)
+    planned = plan_switch(fn, rules, *args, particles=_PROBE)
+    found = _shared(_OnSamples(fn, args, argument, samples, planned), planned, output_tol)
+    return replace(found, unproved=unproved)
+
+
+class _EndsError(UsageError):
+    """The bound on the region ends before the outputs."""
 
 
 class _Problem:
@@ -168,7 +182,7 @@ class _OnRegion(_Problem):
         }
         found, ends_at = propagated(with_kernels(self.network, given), self.region)
         if ends_at is not None:
-            raise UsageError(
+            raise _EndsError(
                 f"given: a function whose bound on the region ends at {ends_at}; expected: a "
                 "bound of every output; do: a smaller region, or samples= for a measurement"
             )
@@ -240,11 +254,16 @@ def _blend(old: Callable[[Any], Any], new: Callable[[Any], Any], t: Any) -> Call
 class _Choice:
     """Kernels for all planned sites, and what they do."""
 
-    kernels: tuple[ParticleMeasure, ...]
+    planned: tuple[Replacement, ...]
     errors: Any  # (L,)
     change: float
     parts: Any  # (outputs, L)
     cost: float
+
+    @property
+    def kernels(self) -> tuple[ParticleMeasure, ...]:
+        """What stands at the sites."""
+        return tuple(x.kernel for x in self.planned)
 
     @property
     def numbers(self) -> Any:
@@ -266,16 +285,13 @@ class _Sites:
         return np.array([x.certificate is not None and x.certificate.upper > 0
                          for x in self.planned])  # fmt: skip
 
-    def choice(self, kernels: Sequence[ParticleMeasure], errors: Any) -> _Choice:
+    def choice(self, planned: Sequence[Replacement]) -> _Choice:
         """Their true change."""
+        kernels = [x.kernel for x in planned]
+        errors = [0.0 if x.certificate is None else x.certificate.upper for x in planned]
         change, parts = self.problem.measured(kernels)
         cost = float(self.sizes @ [kernel.particles for kernel in kernels])
-        return _Choice(tuple(kernels), np.asarray(errors, float), change, parts, cost)
-
-    def first(self) -> _Choice:
-        """The kernels of the plan."""
-        errors = [0.0 if x.certificate is None else x.certificate.upper for x in self.planned]
-        return self.choice([x.kernel for x in self.planned], errors)
+        return _Choice(tuple(planned), np.asarray(errors, float), change, parts, cost)
 
     def numbers(self, choice: _Choice, tol: float, *, by_limit: bool) -> Any:
         """How many particles each free site needs, by the laws through a choice."""
@@ -301,19 +317,19 @@ class _Sites:
 
     def made(self, choice: _Choice, numbers: Any) -> _Choice:
         """New kernels at the free sites."""
-        kernels, errors = list(choice.kernels), choice.errors.copy()
+        planned = list(choice.planned)
         for place, number in zip(np.flatnonzero(self.free).tolist(), numbers, strict=True):
             x = self.planned[place]
             kernel, certificate = certified_kernel(
                 x.site.activation, x.target, particles=int(number)
             )
-            kernels[place], errors[place] = kernel, certificate.upper
-        return self.choice(kernels, errors)
+            planned[place] = x._replace(kernel=kernel, certificate=certificate)
+        return self.choice(planned)
 
 
 def _shared(problem: _Problem, planned: Sequence[Replacement], tol: float) -> SharedTolerance:
     sites = _Sites(planned, problem, np.asarray(problem.sizes(), float))
-    choice = sites.first()
+    choice = sites.choice(planned)
     best = choice if choice.change <= tol else None
     margin, rounds = 1.0, 1
     while sites.free.any() and rounds <= _CORRECTIONS:
@@ -342,6 +358,7 @@ def _shared(problem: _Problem, planned: Sequence[Replacement], tol: float) -> Sh
         problem.level,
         round(best.cost),
         rounds,
+        best.planned,
     )
 
 

@@ -11,47 +11,19 @@ import jax
 import jax.core
 import jax.numpy as jnp
 
+from jaxbarron.domains import Ball, Box
+from jaxbarron.errors import UsageError
 from jaxbarron.switching.flow import parts
+from jaxbarron.switching.plan import plan_of
 from jaxbarron.switching.rewrite import Bodies, rewrite
-from jaxbarron.switching.rules import (
-    Demand,
-    Replacement,
-    Rules,
-    Source,
-    Target,
-    function_of,
-    plan_replacements,
-    read_rules,
-)
-from jaxbarron.switching.sites import Scope, opaque_paths, scope_of, sites_of
+from jaxbarron.switching.rules import Demand, Source, Target, function_of, read_rules
+from jaxbarron.switching.shared import SharedTolerance, share_tolerance
+from jaxbarron.switching.sites import scope_of
 from jaxbarron.switching.tracing import Call, Traced, check_callable, split_call, trace
 
-__all__ = ["plan_switch", "switch"]
+__all__ = ["switch"]
 
 _MOST_SIGNATURES = 64
-
-
-def plan_switch(
-    fn: Callable[..., Any],
-    rules: Mapping[Source, Target],
-    *args: Any,
-    tol: float | None = None,
-    particles: int | None = None,
-    reach: float | None = None,
-    direct: bool = False,
-    **kwargs: Any,
-) -> tuple[Replacement, ...]:
-    """What :func:`switch` would do to ``fn(*args, **kwargs)``, without running it.
-
-    Returns:
-        For each site that a rule speaks of ``(site, target, kernel, certificate)``.
-
-    Raises:
-        The errors of :func:`switch`.
-    """
-    check_callable(fn)
-    read = read_rules(rules, Demand(tol, particles, reach, direct))
-    return _plan(read, scope_of(trace(fn, split_call(args, kwargs)), read.own))
 
 
 def switch(
@@ -62,6 +34,12 @@ def switch(
     particles: int | None = None,
     reach: float | None = None,
     direct: bool = False,
+    output_tol: float | None = None,
+    args: tuple[Any, ...] | None = None,
+    box: Box | None = None,
+    ball: Ball | None = None,
+    samples: Any = None,
+    argument: int = 0,
 ) -> Callable[..., Any]:
     """The function ``fn`` with other activations.
 
@@ -83,6 +61,15 @@ def switch(
         particles: number of particles of each kernel, instead of ``tol``.
         reach: the kernels hold on ``|z| <= reach``; default: on all of R where possible.
         direct: instead of both: put the target in the activation's place, one for one.
+        output_tol: instead of all of these: bound on the change of every output of ``fn``, shared
+            out over the sites at once (:func:`jaxbarron.share_tolerance`): proved for the inputs of
+            ``box`` or ``ball`` where the bound allows, else measured at ``samples``.
+        args: with ``output_tol``: arguments of ``fn``; all but the chosen one are what they are.
+        box: with ``output_tol``, as there; so are ``ball``, ``samples`` and ``argument``.
+
+    Returns:
+        The switched function.  With ``output_tol`` its attribute ``shared`` is the
+        :class:`~jaxbarron.SharedTolerance`: the kernels, the change and its level.
 
     Custom derivatives of a function that holds a replaced site are dropped: they speak of the old
     activation.  Called on arrays, ``fn`` is traced once for each signature of arguments; a function
@@ -94,6 +81,8 @@ def switch(
         NoSiteError: when called, no rule speaks of any activation in ``fn``; those found are named.
         TraceError: when called, JAX cannot trace ``fn``.
         UnreachableTargetError: no kernel from an activation to its target is known.
+        UsageError, ToleranceError: ``output_tol`` beside another demand, without ``args``, or out
+            of reach: see :func:`jaxbarron.share_tolerance`.
 
     Example:
         >>> import numpy as np
@@ -102,8 +91,22 @@ def switch(
         >>> g = switch(lambda x: 2 * jax.nn.gelu(x), {"gelu": (unit, "relu")})
         >>> g(jnp.array([-1.0, 3.0])).tolist()
         [0.0, 6.0]
+        >>> net = lambda x: jnp.sum(jnp.tanh(x))
+        >>> region = {"args": (jnp.zeros(2),), "box": Box([-1.0, -1.0], [1.0, 1.0])}
+        >>> h = switch(net, {"tanh": "relu"}, output_tol=0.01, **region)
+        >>> h.shared.level, h.shared.change <= 0.01
+        ('rigorous', True)
     """
     check_callable(fn)
+    given = {"tol": tol, "particles": particles, "reach": reach, "direct": direct or None}
+    region = {"args": args, "box": box, "ball": ball, "samples": samples}
+    if output_tol is not None:
+        shared = _shared(fn, rules, output_tol, given, region, argument)
+        chosen: dict[Source, Target] = {path: to for path, to in shared.rules.items()}  # noqa: C416
+        switched = switch(fn, chosen)
+        vars(switched)["shared"] = shared
+        return switched
+    _refuse(region, "without output_tol", "it with a tolerance at the output only")
     read = read_rules(rules, Demand(tol, particles, reach, direct))
     compiled: OrderedDict[Any, _Compiled] = OrderedDict()
     bodies: Bodies = {}
@@ -119,7 +122,7 @@ def switch(
             return compiled[key].run(call.arrays)
         traced = trace(fn, call)
         scope = scope_of(traced, read.own)
-        functions = {x.site.path: function_of(read, x) for x in _plan(read, scope)}
+        functions = {x.site.path: function_of(read, x) for x in plan_of(read, scope)}
         emit = rewrite(scope, functions, bodies)
         if not eager or not _repeatable(traced):
             return traced.result(emit(*call.arrays))
@@ -137,6 +140,33 @@ def switch(
     return switched
 
 
+def _shared(
+    fn: Callable[..., Any],
+    rules: Mapping[Source, Target],
+    output_tol: float,
+    given: Mapping[str, Any],
+    region: Mapping[str, Any],
+    argument: int,
+) -> SharedTolerance:
+    _refuse(given, "beside output_tol", "one of tol, particles, direct and output_tol")
+    args = region["args"]
+    if args is None:
+        raise UsageError(
+            "given: output_tol without args; expected: arguments of the function, of which one "
+            "varies; do: e.g. args=(params, x), argument=1, samples=batch_of_inputs"
+        )
+    found = {name: x for name, x in region.items() if name != "args"}
+    return share_tolerance(fn, rules, *args, output_tol=output_tol, argument=argument, **found)
+
+
+def _refuse(options: Mapping[str, Any], beside: str, expected: str) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(
+                f"given: {name} {beside}; expected: {expected}; do: leave one of them out"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class _Compiled:
     """A rewritten function for one signature; ``statics`` are kept so that no id is used again."""
@@ -149,10 +179,6 @@ class _Compiled:
         """The result for these arrays."""
         jaxpr, consts = parts(self.jaxpr)
         return self.traced.result(jax.core.eval_jaxpr(jaxpr, consts, *arrays))
-
-
-def _plan(rules: Rules, scope: Scope) -> tuple[Replacement, ...]:
-    return plan_replacements(rules, tuple(sites_of(scope)), tuple(opaque_paths(scope)))
 
 
 def _signature(call: Call) -> Any:

@@ -9,7 +9,7 @@ import urllib.parse
 
 import numpy as np
 import pytest
-from atlas_browser import Reader, chromium
+from page_browser import Reader, chromium
 
 from jaxbarron.atlas.page import atlas_page
 from jaxbarron.balls.notation import bracket

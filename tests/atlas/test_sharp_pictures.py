@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from atlas_browser import chromium
+from page_browser import chromium
 
 from jaxbarron.activations import activation
 from jaxbarron.atlas import atlas_document, atlas_page, embedding

@@ -83,6 +83,28 @@ def test_the_report_is_written_and_printed(run, here):
     ]  # fmt: skip
 
 
+def test_a_tolerance_of_the_outputs_is_kept_and_says_its_level(run, here):
+    status, out, err = run("--output-tol", 0.05, "--json", "s.json", "--save", "certificates")
+    assert (status, err) == (0, "")
+    document = json.loads((here / "s.json").read_text())
+    (target,) = document["targets"]
+    assert document["output_tol"] == 0.05
+    assert target["outputs"].startswith("sampled: no output changes by more than 0.0")
+    assert target["outputs"] in " ".join(out.split())
+    assert target["validation"]["largest_change"] <= 0.05
+    few = target["sites"][0]["kernel"]["particles"]
+    status, out, err = run("--output-tol", 0.005, "--radius", 0.1, "--report", "r",
+                           "--finetune-steps", 4, "--prune-to", 0)  # fmt: skip
+    assert (status, err) == (0, "")
+    assert "outputs: rigorous: no output changes by more than 0.00" in out
+    assert "for every input within 0.1 of example" in out
+    report = json.loads((here / "r/report.json").read_text())
+    assert report["asked"] == "output tolerance 0.005"
+    assert report["path"] is None
+    assert report["candidates"][0]["particles"] > few
+    assert report["kept"]["certified"][0]["level"] == "rigorous"
+
+
 def test_what_fails_is_said_once_and_the_rest_is_kept(run, here):
     status, out, err = run("--report", "r", "--finetune-steps", 8, "--loss", "report_nets:nan_loss")
     assert status == 2
@@ -103,8 +125,15 @@ def test_what_fails_is_said_once_and_the_rest_is_kept(run, here):
         (("--seed", 3), "--seed without --demo or --report"),
         (("--report", "val.npz"), "--report val.npz, but val.npz is no folder"),
         (("--report", "r", "--finetune-steps", -1), "finetune_steps=-1"),
-        (("--report", "r", "--radius", 0), "radius=0.0"),
+        (("--report", "r", "--radius", 0), "--radius 0.0"),
         (("--report", "r", "--max-steps", -1), "--max-steps -1"),
+        (("--report", "r", "--prune-to", -1), "pruned_to=-1"),
+        (("--prune-to", 2), "--prune-to without --report"),
+        (("--tol", 1e-3, "--output-tol", 1e-2), "--tol 0.001 and --output-tol 0.01"),
+        (("--particles", 3, "--output-tol", 1e-2), "--particles 3 and --output-tol 0.01"),
+        (("--output-tol", -1), "output_tol=-1"),
+        (("--output-tol", 0.1, "--radius", -1), "--radius -1"),
+        (("--radius", 0.1), "--radius without --report or --output-tol"),
         (("--report", "r", "--loss", "report_nets:nothing"), "report_nets has no nothing"),
         (("--report", "r", "--optimiser", "report_nets:no_optimiser"), "returns a int"),
         (("--report", "r", "--train", "none.npz"), "none.npz"),

@@ -18,7 +18,7 @@ from jaxbarron.switching.metrics import ACCURACY
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FEW = jb.ReportOptions(
     finetune_steps=4, evaluations=4, finetune_batch=16, sizes=(), pairs=1, boxes=0,
-    ascent_steps=0, recorded=64,
+    ascent_steps=0, recorded=64, pruned_to=0,
 )  # fmt: skip
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 3)).astype(np.float32)

@@ -1,16 +1,13 @@
 """The page: complete, without a request, and as a browser shows it."""
 
 import dataclasses
-import html.parser
 import math
-import os
 import re
-import shutil
-import subprocess
 
 import jax
 import numpy as np
 import pytest
+from page_browser import Reader, chromium
 
 import jaxbarron as jb
 from jaxbarron.report.chart import Axis, Chart, ticks_of
@@ -18,37 +15,6 @@ from jaxbarron.report.data import Failure
 from jaxbarron.report.page import report_page
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
-VOID = ("meta", "link", "img", "input", "br", "hr")
-
-
-class Reader(html.parser.HTMLParser):
-    """Elements and texts by the id that they stand in; refuses tags closed out of order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.attributes, self.texts = [], [], []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, *pair) for pair in attrs]
-        if tag not in VOID:
-            self.open.append((tag, dict(attrs).get("id")))
-
-    def handle_startendtag(self, tag, attrs):
-        self.attributes += [(tag, *pair) for pair in attrs]
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()[0] == tag
-
-    def handle_data(self, data):
-        self.texts.append((tuple(self.open), data))
-
-    def inside(self, part):
-        return " ".join(
-            " ".join(t for path, t in self.texts if any(i == part for _, i in path)).split()
-        )
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +54,16 @@ def test_the_page_answers_all_three(report):
         assert candidate.name in read.inside("candidates")
         assert candidate.verdict.text in read.inside("verdicts")
     assert f"{report.kept.sites[0].certified:.4g}" in read.inside("sites")
+    for stage in report.path.stages:
+        assert f"{stage.first_step} to {stage.last_step}" in read.inside("path")
+    for part in ("costs", "candidates", "verdicts"):
+        assert "kernel, then knots removed" in read.inside(part)
     assert "opset 20" in read.inside("tools")
     assert "K = 1" in read.inside("unavailable")
     labels = [v for tag, name, v in read.attributes if (tag, name) == ("svg", "aria-label")]
     assert [label.split(",")[0].split(":")[0] for label in labels] == [
         "Change by layer", report.kept.sites[0].path, "Held-out loss during fine-tuning",
-        "Held-out loss over the sham's",
+        "Held-out loss over the sham's", "Knots removed in training",
         "Latency against change",
     ]  # fmt: skip
 
@@ -114,7 +84,7 @@ def test_names_are_text_and_what_is_missing_is_said(report):
     assert HOSTILE in read.inside("failures")
     assert "unbounded" in read.inside("sites")
     bare = dataclasses.replace(
-        report, training=None, unavailable=(),
+        report, training=None, unavailable=(), path=None,
         candidates=tuple(
             dataclasses.replace(c, finetuning=None, worth=None) for c in report.candidates
         ),
@@ -152,34 +122,14 @@ def test_points_lie_where_the_axes_say():
 
 @pytest.fixture
 def browse(tmp_path):
-    """Opens a page in headless Chromium without a network; its DOM and its messages."""
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
-    if binary is None:
-        if os.environ.get("JAXBARRON_REQUIRE_CHROMIUM") == "1":
-            pytest.fail("JAXBARRON_REQUIRE_CHROMIUM=1, and no chromium is on PATH")
-        pytest.skip("no chromium on PATH")
-
-    def run(page):
-        file = tmp_path / "report.html"
-        file.write_text(page, "utf-8")
-        done = subprocess.run(
-            [binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-             "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}",
-             "--enable-logging=stderr", "--virtual-time-budget=3000", "--window-size=1400,1000",
-             "--dump-dom", file.as_uri()],
-            capture_output=True, text=True, timeout=120, check=True,
-        )  # fmt: skip
-        messages = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-        return Reader(re.sub(r"<!DOCTYPE html>", "", done.stdout)), messages
-
-    return run
+    return chromium(tmp_path)
 
 
 def test_a_browser_shows_it_without_a_word(browse, report):
     read, messages = browse(report_page(hostile(report)))
     assert messages == []
     assert HOSTILE in read.inside("failures")
-    assert sum(tag == "svg" for tag, name, _ in read.attributes if name == "viewbox") == 12
+    assert sum(tag == "svg" for tag, name, _ in read.attributes if name == "viewbox") == 13
     # what the page's own policy refuses would be seen
     planted = report_page(report).replace("</body>", "<script>document.title = 1</script></body>")
     _, messages = browse(planted)

@@ -80,6 +80,52 @@ def test_what_is_given_or_exact_stays() -> None:
     assert any(found is kernel for found, _ in shared.rules.values())
 
 
+def test_a_switch_takes_the_tolerance_itself(x64: Any, proved: jb.SharedTolerance) -> None:
+    new: Any = jb.switch(model, RULES, output_tol=0.01, args=(X,), box=BOX)
+    assert new.shared.level == "rigorous"
+    assert dict(new.shared.particles) == dict(proved.particles)
+    points = np.asarray(BOX.lower) + 0.1 * RNG.uniform(size=(200, 6))
+    seen = jax.vmap(lambda p: new(p) - model(p))(jnp.asarray(points))
+    assert float(jnp.max(jnp.abs(seen))) <= new.shared.change <= 0.01
+    for plan in new.shared.planned:
+        assert jb.verify(plan.certificate)
+        assert plan.kernel is new.shared.rules[plan.site.path][0]
+
+
+def test_what_cannot_be_proved_is_measured_and_says_so() -> None:
+    def ends(x: Any) -> Any:
+        return jnp.sort(jnp.tanh(x))
+
+    samples = np.asarray(X) + 0.3 * RNG.uniform(-1, 1, (20, 6))
+    rules: dict[Any, Any] = {"tanh": "relu"}
+    new: Any = jb.switch(ends, rules, output_tol=0.01, args=(X,), box=BOX, samples=samples)
+    assert new.shared.level == "sampled"
+    assert "sort" in new.shared.unproved
+    seen = max(float(jnp.max(jnp.abs(new(p) - ends(p)))) for p in jnp.asarray(samples, X.dtype))
+    assert seen == pytest.approx(new.shared.change, rel=1e-3)
+    assert seen <= 0.01
+    new = jb.switch(ends, rules, output_tol=0.1, args=(X,), samples=samples)
+    assert new.shared.unproved is None
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"tol": 1e-3, "args": (X,), "box": BOX}, "tol beside output_tol"),
+        ({"particles": 8, "args": (X,), "box": BOX}, "particles beside output_tol"),
+        ({"direct": True, "args": (X,), "box": BOX}, "direct beside output_tol"),
+        ({"reach": 3.0, "args": (X,), "box": BOX}, "reach beside output_tol"),
+        ({"box": BOX}, "without args"),
+        ({"args": (X,)}, "none of box"),
+    ],
+)
+def test_contradictory_demands_are_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(UsageError, match=match):
+        jb.switch(model, RULES, output_tol=0.01, **options)
+    with pytest.raises(UsageError, match="box without output_tol"):
+        jb.switch(model, RULES, tol=1e-3, box=BOX)
+
+
 def test_bad_input() -> None:
     def fn(x: Any) -> Any:
         return jnp.sum(jnp.tanh(x))
@@ -89,7 +135,7 @@ def test_bad_input() -> None:
         jb.share_tolerance(fn, rules, X, output_tol=0.0, box=BOX)
     with pytest.raises(ToleranceError, match="256"):
         jb.share_tolerance(fn, rules, X, output_tol=1e-7, box=BOX)
-    with pytest.raises(UsageError, match="exactly one"):
+    with pytest.raises(UsageError, match="none of box"):
         jb.share_tolerance(fn, rules, X, output_tol=0.1)
     with pytest.raises(UsageError, match="sort"):
         jb.share_tolerance(lambda x: jnp.sort(jnp.tanh(x)), rules, X, output_tol=0.1, box=BOX)

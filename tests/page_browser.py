@@ -1,4 +1,4 @@
-"""The atlas page as a reader of HTML sees it, and as headless Chromium shows it."""
+"""A page as a reader of HTML sees it, and as headless Chromium shows it."""
 
 import html.parser
 import os
@@ -54,8 +54,9 @@ def chromium(folder):
         pytest.skip("no chromium on PATH")
 
     def run(page, address="", script=""):
-        file = folder / "atlas.html"
-        file.write_text(page.replace("</body>", f"<script>{script}</script></body>"), "utf-8")
+        file = folder / "page.html"
+        added = f"<script>{script}</script>" if script else ""
+        file.write_text(page.replace("</body>", f"{added}</body>"), "utf-8")
         done = subprocess.run(
             [binary, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}",
