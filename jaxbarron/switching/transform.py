@@ -84,6 +84,10 @@ def switch(
         reach: the kernels hold on ``|z| <= reach``; default: on all of R where possible.
         direct: instead of both: put the target in the activation's place, one for one.
 
+    A PReLU whose slope is an array is ``relu(z) - slope * relu(-z)``: rules for ``"prelu"`` and
+    ``"leaky_relu"`` speak of it, its kernel is one of ReLU, and only targets that represent ReLU
+    without an error are taken (THEORY.md, Theorem Linear combinations).
+
     Custom derivatives of a function that holds a replaced site are dropped: they speak of the old
     activation.  Called on arrays, ``fn`` is traced once for each signature of arguments; a function
     that captures arrays (a model in a closure) is traced at each call, so that it sees

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import equinox as eqx
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -140,24 +138,6 @@ def test_half_precision_rounds_the_kernel_once(fn, name, dtype):
     half = float(jnp.finfo(dtype).eps) / 2
     allowed = 1e-3 + half * (np.abs(exact) + 1e-3) + 1e-5
     assert np.all(np.abs(np.asarray(got, np.float64) - exact) <= allowed)
-
-
-def test_a_slope_that_is_an_array_is_named_and_a_fixed_one_switched():
-    module = nn.PReLU()
-    variables = module.init(jax.random.key(0), Z)
-    assert names(module.apply, variables, Z) == []
-    (path,) = jb.opaque_parts(module.apply, variables, Z)
-    assert path.startswith("PReLU")
-    with pytest.raises(NoSiteError, match="not rewritable: PReLU"):
-        jb.switch(module.apply, {"prelu": "relu"})(variables, Z)
-    own = eqx.nn.PReLU(0.25)
-    (path,) = jb.opaque_parts(lambda m, x: jax.lax.map(m, x), own, Z)
-    assert path.startswith("scan[")
-    assert names(lambda x: module.apply(jax.tree.map(lambda _: 0.25, variables), x), Z) == [
-        "leaky_relu(0.25)"
-    ]
-    for fn in (jax.nn.leaky_relu, jax.nn.elu, lambda x: jnp.where(x > 0, x, -1e9) * x[:1]):
-        assert jb.opaque_parts(fn, Z) == ()
 
 
 class Block(nnx.Module):
