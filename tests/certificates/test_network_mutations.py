@@ -93,13 +93,13 @@ def is_true(document, arrays) -> bool:
     change, slack = after - before, 1e-12 * (1 + np.abs(before))
     gaps = change[:, :, None] - change[:, None, :]
     # a margin that was overturned: the class that led is behind, however it led before
-    turned = [before[n, i] - before[n, j] for n in range(len(before)) for i in (0, 1)
-              for j in (1 - i,) if before[n, i] > before[n, j] and after[n, i] < after[n, j]]  # fmt: skip
+    lead, later = before[:, 0] - before[:, 1], after[:, 0] - after[:, 1]
+    turned = np.abs(lead[lead * later < 0])
     return bool(
         np.all(arrays["lower.0"] <= change + slack)
         and np.all(change - slack <= arrays["upper.0"])
         and np.all(np.abs(gaps).max(axis=0) <= arrays["classes.change"].max() + 1e-12)
-        and max(turned, default=0.0) <= np.max(arrays["classes.delta"]) + 1e-12
+        and np.max(turned, initial=0.0) <= np.max(arrays["classes.delta"]) + 1e-12
         and np.all(arrays["classes.possible"][np.unique(before.argmax(-1))])
         and float.fromhex(document["by_site"][0][1]) >= np.abs(change).max() - 1e-12
     )
