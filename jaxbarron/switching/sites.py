@@ -119,6 +119,11 @@ def opaque_parts(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str
 
     Raises:
         TraceError: JAX cannot trace ``fn`` on these arguments.
+
+    Example:
+        >>> import jax
+        >>> opaque_parts(lambda a, z: jax.nn.elu(z, a), jnp.ones(3), jnp.ones((2, 3)))
+        ('jit:elu[0]',)
     """
     return tuple(opaque_paths(scope_of(trace(fn, split_call(args, kwargs)), ())))
 
