@@ -93,7 +93,12 @@ def _largest_first(
         for source in _sources(node.outputs[0])
         if (segment := _segment(source, node.outputs[0], own)) is not None
         and not (
-            _is_bare(segment) and (_is_guard(segment.output) or _is_half_a_clip(segment.output))
+            _is_bare(segment)
+            and (
+                _is_guard(segment.output)
+                or _is_half_a_clip(segment.output)
+                or _is_only_compared(segment.output)
+            )
         )
     ]
     # Of equals the one without conversions at its ends.
@@ -121,6 +126,14 @@ def _is_half_a_clip(value: Value) -> bool:
         _is_half_a_clip(node.outputs[0])
         if node.relabels
         else node.name in ("max", "min", "clamp") and any(x.const is not None for x in node.inputs)
+        for node in value.users
+    )
+
+
+def _is_only_compared(value: Value) -> bool:
+    """Whether a value only decides: ``where(abs(z) > 0.5, z, 0)`` holds no modulus."""
+    return bool(value.users) and all(
+        _is_only_compared(node.outputs[0]) if node.relabels else node.name in _COMPARING
         for node in value.users
     )
 
@@ -216,9 +229,10 @@ _PASS_ON = frozenset(
 )  # fmt: skip
 
 
-_CLIPPING = frozenset(
-    {"max", "min", "clamp", "select_n", "abs", "add", "sub", "mul", "neg", "gt", "ge", "lt", "le",
-     "eq", "ne", "and", "or", "not", "is_finite"}
+_COMPARING = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
+_CLIPPING = _COMPARING | frozenset(
+    {"max", "min", "clamp", "select_n", "abs", "add", "sub", "mul", "neg", "and", "or", "not",
+     "is_finite"}
 )  # fmt: skip
 
 
