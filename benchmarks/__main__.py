@@ -1,8 +1,9 @@
-"""``python -m benchmarks [--quick] [--only PART] [--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only PART] [--check] [--json FILE]``."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes, for a test of the code")
     parser.add_argument("--only", choices=PARTS, help="one of the parts")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 if a switched model costs more than 1.1 of the original",
+    )
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
     return parser.parse_args()
 
 
-def main() -> None:
+def main() -> int:
     chosen = _arguments()
     check_writable(chosen.json)
     where = machine()
@@ -30,6 +36,7 @@ def main() -> None:
         "quick": chosen.quick,
         "machine": where,
     }
+    broken: list[str] = []
     out = console(stderr=str(chosen.json) == "-")
     versions = ", ".join(f"{name} {number}" for name, number in where["versions"].items())
     out.print(f"{where['processor']}, {where['cores']} cores; device {where['device']}; {versions}")
@@ -45,10 +52,14 @@ def main() -> None:
         out.print(rows)
         for line in lines:
             out.print(line)
+        broken += part.broken(figures) if chosen.check else []
         document |= {name: [asdict(figure) for figure in figures], **more}
     if chosen.json is not None:
         write_json(document, chosen.json)
+    for sentence in broken:
+        print(sentence, file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ what one would write without this library: the same piecewise linear function by
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,10 @@ from jaxbarron.measures import ParticleMeasure, evaluate, push_forward
 from jaxbarron.switching import switch
 from jaxbarron.switching.validate import paired_latency
 
-__all__ = ["Cost", "costs"]
+__all__ = ["LARGEST_RATIO", "Cost", "costs", "too_dear"]
 
+# What a switched model may cost, of the original, in both kinds of work.
+LARGEST_RATIO = 1.1
 _INPUTS, _NEURONS, _PARTICLES = 256, 1024, 16
 # The activation as models call it, with the name under which it is recognised.
 _SOURCES: dict[str, Callable[[Any], Any]] = {
@@ -69,6 +71,16 @@ def costs(
                 measured.append(Cost(source, name, work, seconds, *spread))
                 progress(len(measured), len(sources) * 2 * len(forms))
     return measured
+
+
+def too_dear(figures: Sequence[Cost]) -> list[str]:
+    """The switched models whose median ratio is beyond ``LARGEST_RATIO``, a sentence for each."""
+    return [
+        f"the switched model of {cost.source} costs {cost.ratio:.3f} of the original "
+        f"({cost.work}), more than {LARGEST_RATIO}"
+        for cost in figures
+        if cost.form == "switched" and not cost.ratio <= LARGEST_RATIO
+    ]
 
 
 def _network(batch: int) -> tuple[ParticleMeasure, Any]:

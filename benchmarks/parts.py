@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.constants import ConstantFigure, constant_figures, table_seconds
-from benchmarks.cost import Cost, costs
+from benchmarks.cost import Cost, costs, too_dear
 from benchmarks.finetune import FineTuneFigure, finetune_figures
 from benchmarks.kernels import KernelFigure, kernel_figures
 from benchmarks.networks import ComparedFigure, compared_figures
@@ -33,6 +33,7 @@ class Part:
         figures: measures; given whether sizes are small, and the progress.
         cells: one row.
         more: further entries of the document, and the lines below the table; given the figures.
+        broken: what the figures should have kept and did not, a sentence for each.
     """
 
     doing: str
@@ -42,6 +43,7 @@ class Part:
     figures: Callable[[bool, Any], Sequence[Any]]
     cells: Callable[[Any], tuple[str, ...]]
     more: Callable[[Sequence[Any]], tuple[dict[str, Any], list[str]]] = lambda _: ({}, [])
+    broken: Callable[[Sequence[Any]], list[str]] = lambda _: []
 
 
 def _network_cells(figure: ComparedFigure) -> tuple[str, ...]:
@@ -187,6 +189,7 @@ PARTS = {
         3,
         costs,
         _cost_cells,
+        broken=too_dear,
     ),
     "kernels": Part(
         "kernels against the limit",

@@ -187,7 +187,15 @@ def check_kernel(kernel: ParticleMeasure) -> None:
 
 
 def unit_kernel() -> ParticleMeasure:
-    """``delta_(1, 0)``: the kernel from any activation to itself, neutral for push_forward."""
+    """``delta_(1, 0)``: the kernel from any activation to itself, neutral for push_forward.
+
+    Double precision, shapes (1, 1), (1, 1) and (1,) (THEORY.md, Theorem Push-forward).
+
+    Example:
+        >>> mu = ParticleMeasure(np.ones((3, 2)), np.ones((3, 4)), np.arange(3.0))
+        >>> push_forward(unit_kernel(), mu).offsets.tolist()
+        [0.0, 1.0, 2.0]
+    """
     return _measure(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1))
 
 
@@ -344,6 +352,11 @@ def add(mu: ParticleMeasure, nu: ParticleMeasure) -> ParticleMeasure:
     Raises:
         ShapeError: inputs or outputs disagree.
         DtypeError: the dtypes disagree.
+
+    Example:
+        >>> mu = ParticleMeasure(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1))
+        >>> evaluate(add(mu, scale(mu, 2.0)), "relu", jnp.array([1.0])).tolist()
+        [3.0]
     """
     if (mu.inputs, mu.outputs) != (nu.inputs, nu.outputs):
         raise ShapeError(
@@ -360,7 +373,15 @@ def add(mu: ParticleMeasure, nu: ParticleMeasure) -> ParticleMeasure:
 
 
 def scale(mu: ParticleMeasure, factor: Any) -> ParticleMeasure:
-    """The measure of ``factor * f``; ``factor`` is a scalar or has shape (m,)."""
+    """The measure of ``factor * f``; ``factor`` is a scalar or has shape (m,).
+
+    The dtype stays that of the measure.
+
+    Example:
+        >>> mu = ParticleMeasure(np.ones((3, 2)), np.ones((3, 1)), np.zeros(3))
+        >>> scale(mu, np.array([2.0, -1.0])).weights[0].tolist()
+        [2.0, -1.0]
+    """
     weights = mu.weights * factor
     dtype = mu.dtype
     return _measure(weights.astype(dtype), mu.directions, mu.offsets)

@@ -41,6 +41,12 @@ def weight_values(
 
     Raises:
         UsageError: an unknown weight, or a negative order.
+
+    Example:
+        >>> from jaxbarron.domains import Ball
+        >>> mu = ParticleMeasure(np.ones((1, 1)), np.array([[3.0, 4.0]]), np.array([1.0]))
+        >>> weight_values(mu, Ball(2.0), "homogeneous", 2).tolist()
+        [121.0]
     """
     if weight not in get_args(Weight):
         raise UsageError(
@@ -155,6 +161,11 @@ def compact(mu: ParticleMeasure) -> ParticleMeasure:
 
     Raises:
         UsageError: the measure is traced, so that its shape cannot depend on its values.
+
+    Example:
+        >>> mu = ParticleMeasure(np.array([[1.0], [0.0]]), np.ones((2, 1)), np.zeros(2))
+        >>> compact(mu).particles
+        1
     """
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(mu)):
         raise UsageError(

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 
+from jaxbarron.atlas import best_approximations
+from jaxbarron.balls.notation import rounded_up
 from jaxbarron.certificates import load, verify
 from jaxbarron.cli import main
 from jaxbarron.export import load_measure
@@ -335,6 +337,19 @@ def test_constant_as_json(run):
     # the oracle for gelu, s = 2 (mpmath, 25 digits)
     assert taylor["lower"] <= 2.0416540401866 + 1e-13
     assert taylor["upper"] >= 2.0416540401866 - 1e-13
+
+
+def test_an_open_pair_shows_the_error_against_the_norm(run):
+    status, out, _ = run("constant", "gelu", "tanh", "--weight", "2")
+    assert status == 0
+    assert "is open" in out
+    known = best_approximations("gelu", "tanh", 2)
+    assert len(known) >= 4
+    for row in known:
+        assert rounded_up(row.norm, 6) in out
+        assert rounded_up(row.error, 4) in out
+    status, out, _ = run("constant", "gelu", "tanh", "--weight", "2", "--json", "-")
+    assert [x["norm"] for x in json.loads(out)["approximation"]] == [x.norm for x in known]
 
 
 def test_constant_on_a_reach(run, tmp_path):

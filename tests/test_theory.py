@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -59,6 +60,23 @@ MODULES = [
 def test_documented_examples_run(name: str) -> None:
     module = importlib.import_module(name)
     assert doctest.testmod(module).failed == 0
+
+
+def test_every_public_name_says_what_it_is() -> None:
+    """A function has an example, which the test above runs; a class names all of its fields."""
+    for name in jaxbarron.__all__:
+        public = getattr(jaxbarron, name)
+        text = inspect.getdoc(public) or ""
+        assert text, name
+        if not inspect.isclass(public):
+            assert not callable(public) or ">>> " in text, name
+            continue
+        fields = getattr(public, "__dataclass_fields__", getattr(public, "_fields", ()))
+        shown = {field for field in fields if not field.startswith("_")} - {"level", "theorem"}
+        assert not [x for x in shown if not re.search(rf"\b{x}\b", text)] or name in SAID, name
+
+
+SAID = {"Verification"}  # in its sentence: truthy where the claim holds
 
 
 PRIVATE = re.compile(r"jax\._src|from jax import _src|jaxlib")

@@ -86,7 +86,12 @@ def repu(s: int) -> Activation:
 
 
 def registered_activations() -> tuple[Activation, ...]:
-    """One member of every registered family, with its default parameter, and the named variants."""
+    """One member of every registered family, with its default parameter, and the named variants.
+
+    Example:
+        >>> len(registered_activations()) >= 24
+        True
+    """
     names = [*_FAMILIES, "heaviside", "repu(2)", "repu(3)", "quick_gelu"]
     return tuple(dict.fromkeys(_by_name(name) for name in names))
 

@@ -168,6 +168,8 @@ def check(certificate: NetworkCertificate) -> Verification:
                 f"the change of output {place} is bounded by {size:.9g} only; this does not prove "
                 "the claim",
             )
+    if not _could_be_seen(certificate.observed, len(claimed.lower)):
+        return Verification(False, "what is said to have been observed cannot be")
     if [path for path, _ in claimed.by_site] != [path for path, _ in found.by_site]:
         return Verification(False, "the claim has other sites than the network")
     for (path, most), (_, part) in zip(claimed.by_site, found.by_site, strict=True):
@@ -178,6 +180,13 @@ def check(certificate: NetworkCertificate) -> Verification:
         if reason:
             return Verification(False, reason)
     return Verification(True, "every bound was derived again: " + certificate.claim)
+
+
+def _could_be_seen(observed: Observed | None, outputs: int) -> bool:
+    if observed is None:
+        return True
+    sizes = observed.largest
+    return observed.points >= 1 and len(sizes) == outputs and all(0 <= x < np.inf for x in sizes)
 
 
 def _overclaimed(claimed: Classes, found: Classes | None) -> str:

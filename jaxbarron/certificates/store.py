@@ -99,6 +99,13 @@ def verify(certificate: AnyCertificate | str | os.PathLike[str]) -> Verification
 
     Raises:
         CertificateFileError: the file is no certificate, is truncated, or is of a later version.
+
+    Example:
+        >>> import dataclasses
+        >>> from jaxbarron.certificates import constant_certificate
+        >>> true = constant_certificate("tanh", 1)
+        >>> bool(verify(true)), bool(verify(dataclasses.replace(true, upper=true.lower / 2)))
+        (True, False)
     """
     if not isinstance(certificate, str | os.PathLike):
         return _checked(certificate)
@@ -156,6 +163,17 @@ def save(certificate: AnyCertificate, path: str | os.PathLike[str]) -> None:
 
     The file is written beside its place under another name and then moved there.  Arrays are
     written first, to ``NAME-DIGEST.safetensors``: a certificate that stands there keeps its own.
+
+    Raises:
+        OSError: the file cannot be written; what stood there still does.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxbarron.certificates import constant_certificate
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(constant_certificate("tanh", 1), f"{folder}/tanh.json")
+        ...     bool(verify(f"{folder}/tanh.json"))
+        True
     """
     path, kind = Path(path), _KINDS[_kind_of(certificate)]
     data = to_document(certificate)
@@ -185,6 +203,14 @@ def load(path: str | os.PathLike[str]) -> AnyCertificate:
     Raises:
         CertificateFileError: the file is missing, no certificate, truncated, or of a later
             version.
+
+    Example:
+        >>> import tempfile
+        >>> from jaxbarron.certificates import constant_certificate
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(constant_certificate("tanh", 1), f"{folder}/tanh.json")
+        ...     load(f"{folder}/tanh.json") == constant_certificate("tanh", 1)
+        True
     """
     return _from_json(read(Path(path)), Path(path))
 

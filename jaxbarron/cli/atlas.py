@@ -11,10 +11,11 @@ from typing import Annotated
 import typer
 
 from jaxbarron.activations import Activation, activation, registered_activations
-from jaxbarron.atlas import Embedding, atlas_document, atlas_page, best_approximations, embeddings
+from jaxbarron.atlas import Embedding, atlas_document, atlas_page, embeddings
 from jaxbarron.balls.notation import rounded_down, rounded_up
 from jaxbarron.bounds.edges import checked_order
 from jaxbarron.certificates import save, write_atomically
+from jaxbarron.cli.open_pairs import print_open
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 from jaxbarron.errors import UsageError
 
@@ -127,20 +128,8 @@ def _print_pairs(found: Sequence[Embedding]) -> None:
         if one.witness is not None:
             out.print(f"\n{one.witness.claim}", soft_wrap=True)
         if one.verdict == "open":
-            _print_approximations(one)
-
-
-def _print_approximations(one: Embedding) -> None:
-    out = console()
-    out.print(
-        f"\n{one.source.name} in {one.target.name} at order {one.order} is open: neither an "
-        "embedding nor a proof against one is known. Best known approximations on |z| <= 1:",
-        soft_wrap=True,
-    )
-    rows = table("norm", "error", "level", right=("norm", "error"))
-    for known in best_approximations(one.source, one.target, one.order):
-        rows.add_row(rounded_up(known.norm, 6), rounded_up(known.error, 4), known.level)
-    out.print(rows)
+            out.print()
+            print_open(one)
 
 
 def _print_map(found: Sequence[Embedding]) -> None:

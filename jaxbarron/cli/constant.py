@@ -18,6 +18,7 @@ from jaxbarron.bounds.sharp import SharpConstant
 from jaxbarron.bounds.sharp.closed_forms import closed_form
 from jaxbarron.certificates import AnyCertificate, constant_certificate, save, sharp_certificate
 from jaxbarron.cli.kernel import target_activation
+from jaxbarron.cli.open_pairs import print_open
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 from jaxbarron.cli.sharp import attained, bias_free, gain, parse_weight, proved, sharp_document
 from jaxbarron.errors import UsageError
@@ -177,11 +178,7 @@ def _print(found: Embedding, closed_forms: list[_Row]) -> None:
     elif found.witness is not None:
         out.print(f"{found.witness.claim}\n", soft_wrap=True)
     else:
-        out.print(
-            f"{found.source.name} in {found.target.name} at order {found.order} is open: neither "
-            "an embedding nor a proof against one is known\n",
-            soft_wrap=True,
-        )
+        print_open(found)
     rows = table("constant", "from", "to", "theorem", "level", right=("from", "to"))
     if found.verdict == "embedded":
         rows.add_row(

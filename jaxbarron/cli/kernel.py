@@ -134,8 +134,7 @@ def target_activation(name: str | None, s: int | None) -> Activation:
         return repu(s)
     if s is None:
         raise UsageError(
-            "given: no target; expected: TARGET or --s; do: e.g. 'jaxbarron kernel gelu relu --tol "
-            "1e-3'"
+            "given: no target; expected: TARGET or --s; do: name it, e.g. relu, or --s 1"
         )
     raise UsageError(
         f"given: the target {name!r} and --s {s}; expected: one of them; do: leave TARGET out, or "

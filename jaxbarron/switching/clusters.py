@@ -9,35 +9,20 @@ affine is a segment of its own, *unknown*, without its affine ends.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from jaxbarron.activations import Activation
 from jaxbarron.programs import Operation, Program, Register
 from jaxbarron.switching.flow import Frame, Node, Value, operation
 from jaxbarron.switching.recognise import is_affine, is_elementary, recognise
+from jaxbarron.switching.segment import Segment, live_values
+from jaxbarron.switching.slopes import sloped_segments
 
-__all__ = ["Segment", "has_sloped_branch", "live_values", "segments"]
+__all__ = ["segments"]
 
 # No registered activation needs half as many operations, however it is written.
 _MOST_NODES = 40
-
-
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """``output`` is ``activation(source)``, elementwise; ``activation`` is None where unknown."""
-
-    source: Value
-    output: Value
-    nodes: frozenset[Node]
-    program: Program
-    activation: Activation | None
-
-    @property
-    def inside(self) -> set[Value]:
-        """The values between the two ends."""
-        return {value for node in self.nodes for value in node.outputs} - {self.output}
 
 
 def segments(frame: Frame, own: Sequence[Activation], scalars: bool) -> tuple[Segment, ...]:
@@ -58,26 +43,15 @@ def segments(frame: Frame, own: Sequence[Activation], scalars: bool) -> tuple[Se
         and node.outputs[0].root.depends
         and (scalars or node.outputs[0].shape != ())
     ]
-    if not nodes:
+    chosen = sloped_segments(frame, scalars)
+    if not nodes and not chosen:
         return ()
-    chosen = _known_segments(frame, nodes, own)
+    chosen += _known_segments(frame, nodes, own)
     chosen += _unknown_segments(frame, nodes, chosen)
     live = live_values(frame, chosen)
     return tuple(
         sorted((s for s in chosen if s.output in live), key=lambda segment: segment.output.order)
     )
-
-
-def live_values(frame: Frame, chosen: Iterable[Segment]) -> set[Value]:
-    """The values that are still computed once the chosen segments are replaced."""
-    replaced = {segment.output: segment for segment in chosen}
-    live = set(frame.outputs)
-    for node in reversed(list(frame.nodes())):
-        if not node.eqn.effects and not live.intersection(node.outputs):
-            continue
-        segment = replaced.get(node.outputs[0]) if node.outputs else None
-        live.update(node.inputs if segment is None else (segment.source,))
-    return live
 
 
 # ------------------------------------------------------------------ recognised
@@ -119,7 +93,12 @@ def _largest_first(
         for source in _sources(node.outputs[0])
         if (segment := _segment(source, node.outputs[0], own)) is not None
         and not (
-            _is_bare(segment) and (_is_guard(segment.output) or _is_half_a_clip(segment.output))
+            _is_bare(segment)
+            and (
+                _is_guard(segment.output)
+                or _is_half_a_clip(segment.output)
+                or _is_only_compared(segment.output)
+            )
         )
     ]
     # Of equals the one without conversions at its ends.
@@ -147,6 +126,14 @@ def _is_half_a_clip(value: Value) -> bool:
         _is_half_a_clip(node.outputs[0])
         if node.relabels
         else node.name in ("max", "min", "clamp") and any(x.const is not None for x in node.inputs)
+        for node in value.users
+    )
+
+
+def _is_only_compared(value: Value) -> bool:
+    """Whether a value only decides: ``where(abs(z) > 0.5, z, 0)`` holds no modulus."""
+    return bool(value.users) and all(
+        _is_only_compared(node.outputs[0]) if node.relabels else node.name in _COMPARING
         for node in value.users
     )
 
@@ -242,9 +229,10 @@ _PASS_ON = frozenset(
 )  # fmt: skip
 
 
-_CLIPPING = frozenset(
-    {"max", "min", "clamp", "select_n", "abs", "add", "sub", "mul", "neg", "gt", "ge", "lt", "le",
-     "eq", "ne", "and", "or", "not", "is_finite"}
+_COMPARING = frozenset({"gt", "ge", "lt", "le", "eq", "ne"})
+_CLIPPING = _COMPARING | frozenset(
+    {"max", "min", "clamp", "select_n", "abs", "add", "sub", "mul", "neg", "and", "or", "not",
+     "is_finite"}
 )  # fmt: skip
 
 
@@ -277,29 +265,6 @@ def _guards(node: Node, value: Value, depth: int) -> bool:
     return passed and _is_guard(node.outputs[0], depth - 1)
 
 
-def has_sloped_branch(node: Node) -> bool:
-    """Whether a node is ``where(z > 0, z, slope * z)`` with an array of slopes: a PReLU.
-
-    The choice depends on z alone, one branch is elementwise in z, and the other is a product of
-    such a value with something else.
-    """
-    if node.name != "select_n" or len(node.inputs) != 3 or not node.outputs[0].is_real:
-        return False
-    output, root = node.outputs[0], node.inputs[0].root
-    if output.root is not output or root is node.inputs[0] or not (root.is_real and root.depends):
-        return False
-
-    def is_product(value: Value) -> bool:
-        made = value.node
-        while made is not None and made.relabels:
-            made = made.inputs[0].node
-        factors = () if made is None or made.name != "mul" else made.inputs
-        return [x.root is root for x in factors].count(True) == 1
-
-    branches = node.inputs[1:]
-    return any(x.root is root and is_product(y) for x, y in (branches, branches[::-1]))
-
-
 # --------------------------------------------------------------------- unknown
 
 
@@ -316,7 +281,7 @@ def _unknown_segments(
             continue
         before = {_root_with(x, roots, cut) for x in node.inputs if x.const is None}
         roots[output] = before.pop() if len(before) == 1 else output
-    needed = set(frame.outputs) | {segment.source for segment in chosen}
+    needed = set(frame.outputs).union(*(segment.reads for segment in chosen))
 
     def leaves(value: Value, root: Value) -> bool:
         """Whether more than the same cluster uses a value; a mask made of it is no such use."""

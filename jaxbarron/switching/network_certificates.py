@@ -102,6 +102,18 @@ def verify_model(
         fn: the function before the switch.
         args: its arguments; the chosen one counts only by its shape.
         argument: which positional argument varies.
+
+    Raises:
+        TraceError: JAX cannot trace ``fn`` on these arguments.
+        UsageError: the chosen argument is not one array of reals.
+
+    Example:
+        >>> net, box = lambda x: jnp.sum(jnp.tanh(3 * x)), Box([-0.1, -0.1], [0.1, 0.1])
+        >>> made = end_to_end_certificate(net, {"tanh": "relu"}, jnp.zeros(2), box=box, tol=1e-2)
+        >>> bool(verify_model(made, net, jnp.zeros(2)))
+        True
+        >>> bool(verify_model(made, lambda x: 2 * net(x), jnp.zeros(2)))
+        False
     """
     kernels = {
         site.path: site.pair.kernel

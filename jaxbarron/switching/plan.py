@@ -37,6 +37,13 @@ def plan_switch(
 
     Raises:
         The errors of :func:`switch`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> (plan,) = plan_switch(jax.nn.gelu, {"gelu": "relu"}, jnp.ones(3), tol=1e-2)
+        >>> plan.site.name, plan.kernel.particles, plan.certificate.upper <= 1e-2
+        ('gelu_tanh', 8, True)
     """
     check_callable(fn)
     read = read_rules(rules, Demand(tol, particles, reach, direct))

@@ -17,8 +17,8 @@ import jax.core
 
 from jaxbarron.programs import evaluate_program
 from jaxbarron.switching.bodies import bind, bind_with, is_opaque
-from jaxbarron.switching.clusters import Segment
 from jaxbarron.switching.flow import Frame, Node, Value, parts, scope_of_names
+from jaxbarron.switching.segment import Segment
 from jaxbarron.switching.sites import Scope
 
 __all__ = ["Bodies", "Replacements", "rewrite"]
@@ -96,7 +96,7 @@ def _steps(
             elif step.outputs and step.outputs[0] in replaced:
                 segment, new = replaced[step.outputs[0]]
                 run = _applied(new, segment.output.dtype)
-                yield _Step((segment.source,), step.outputs, step.eqn, run)
+                yield _Step(segment.reads, step.outputs, step.eqn, run)
             else:
                 yield _Step(step.inputs, step.outputs, step.eqn, of_node(step))
 
@@ -119,8 +119,10 @@ def _bound(eqn: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
 
 def _applied(new: Callable[[Any], Any], dtype: Any) -> Callable[[Sequence[Any]], Sequence[Any]]:
     def run(values: Sequence[Any]) -> Sequence[Any]:
-        (z,) = values
-        return [new(z).astype(dtype)]
+        z, *slope = values
+        if not slope:
+            return [new(z).astype(dtype)]
+        return [(new(z) - slope[0] * new(-z)).astype(dtype)]
 
     return run
 
@@ -129,10 +131,10 @@ def _taken_apart(chosen: Iterable[Segment]) -> set[Frame]:
     """The laid open calls that hold an end of a segment within; the others are bound whole."""
     apart: set[Frame] = set()
     for segment in chosen:
-        for end in (segment.source, segment.output):
+        for end in (*segment.reads, segment.output):
             frame = end.node.frame if end.node is not None else None
             while frame is not None and frame.parent is not None:
-                if end is segment.source and end in frame.outputs:
+                if end is not segment.output and end in frame.outputs:
                     break  # the call gives this value out
                 apart.add(frame)
                 frame = frame.parent

@@ -16,7 +16,7 @@ from jaxbarron.activations import (
     is_registered,
     registered_activations,
 )
-from jaxbarron.errors import NoSiteError, UsageError
+from jaxbarron.errors import NoSiteError, UnreachableTargetError, UsageError
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.measures import ParticleMeasure, check_kernel
 from jaxbarron.switching.recognise import same_function
@@ -122,6 +122,8 @@ def plan_replacements(
 
     Raises:
         NoSiteError: no rule speaks of any site, or a path is not there.
+        UnreachableTargetError: no kernel is known, or none without an error for a PReLU whose slope
+            is an array.
     """
     planned: list[Replacement] = []
     for site in sites:
@@ -196,6 +198,10 @@ def _families() -> frozenset[str]:
 
 
 def _rule_for(rules: Rules, site: Site) -> _Rule | None:
+    if site.slopes is not None:  # no rule for one fixed slope speaks of it, nor one for ReLU
+        families = [x for y in ("prelu", "leaky_relu") for x in rules.rules if x.family == y]
+        at_path = [x for x in rules.rules if x.text == site.path]
+        return next(iter(at_path + families), None)
     tests: tuple[Callable[[_Rule], bool], ...] = (
         lambda rule: rule.text == site.path,
         lambda rule: rule.source is not None and rule.source.name == site.name,
@@ -216,7 +222,14 @@ def _kernel(rules: Rules, rule: _Rule, site: Site) -> tuple[ParticleMeasure, Any
     key = (site.activation, rule.target)
     if key not in rules.kernels:
         rules.kernels[key] = _certified(*key, rules.demand)
-    return rules.kernels[key]
+    kernel, certificate = rules.kernels[key]
+    if site.slopes is not None and certificate.upper > 0:
+        raise UnreachableTargetError(
+            f"given: {site.name} with an array of slopes at {site.path} -> {rule.target.name}; "
+            "expected: a target that represents ReLU without an error, which the slopes would "
+            f'multiply; do: switch {{"prelu": "relu"}} first, then {{"relu": "{rule.target.name}"}}'
+        )
+    return kernel, certificate
 
 
 def _certified(

@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from jaxbarron.activations import Activation, activation
 from jaxbarron.programs import Program, evaluate_program
 from jaxbarron.switching.bodies import Body, bodies_of, is_opaque
-from jaxbarron.switching.clusters import Segment, has_sloped_branch, live_values, segments
+from jaxbarron.switching.clusters import segments
 from jaxbarron.switching.flow import Frame, Node, Value, label, open_scope, parts, scope_of_names
+from jaxbarron.switching.segment import Segment, live_values
+from jaxbarron.switching.slopes import has_sloped_branch
 from jaxbarron.switching.tracing import Traced, split_call, trace
 
 __all__ = [
@@ -32,13 +34,15 @@ class Site:
     """One place in a function where an activation is applied.
 
     Attributes:
-        name: the activation's name, or ``"unknown"``.
-        activation: the activation; for an unknown one the site's own scalar function.
+        name: the activation's name, or ``"unknown"``; ``"prelu"`` where the slope is an array.
+        activation: the activation; for an unknown one the site's own scalar function; for a PReLU
+            with an array of slopes ReLU, of which it is ``relu(z) - slope * relu(-z)``.
         shape: shape of the array that it is applied to (without mapped or scanned axes).
         dtype: dtype of that array.
         path: where in the jaxpr, unique in the function: the bodies that lead there, each with the
             position of its equation, such as ``"scan[3]/jit:gelu[1]"``; a ``jax.named_scope``
             stands before the equation.
+        slopes: shape of a PReLU's array of slopes as z is multiplied by it; None for all others.
     """
 
     name: str
@@ -46,13 +50,14 @@ class Site:
     shape: tuple[int, ...]
     dtype: Any
     path: str
+    slopes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Scope:
     """A scope with its segments, the sites that they are, and the scopes in its equations.
 
-    ``sloped`` are the paths of its PReLUs whose slope is an array.
+    ``sloped`` are the paths of its activations that have an array as a parameter and are no PReLU.
     """
 
     frame: Frame
@@ -78,8 +83,9 @@ def find_activations(
     - functions of the random numbers of dropout, and of constants;
     - arrays of shape (), unless all the floating arguments (in a scan: all the slices) are scalars:
       a learning rate's schedule is no activation;
-    - elementwise functions of two arrays at once; a PReLU whose slope is an array is named by
-      :func:`opaque_parts`.
+    - elementwise functions of two arrays at once, except a PReLU whose slope is an array:
+      ``relu(z) - slope * relu(-z)``.  Others that choose by one of them, such as an ELU with an
+      array of alphas, are named by :func:`opaque_parts`.
 
     Args:
         fn: any JAX function.
@@ -108,11 +114,16 @@ def opaque_parts(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[str
 
     - Pallas kernels, custom linear solves and custom batching rules: their bodies belong to rules
       that would then speak of another function.
-    - A PReLU whose slope is an array, ``where(z >= 0, z, slope * z)``: a function of two arrays,
-      and a kernel has one variable.  With a fixed slope it is a site, ``leaky_relu``.
+    - An activation with an array as a parameter, such as ELU in ``where(z > 0, z, a * expm1(z))``:
+      a function of two arrays, and a kernel has one variable.  PReLU is none of these.
 
     Raises:
         TraceError: JAX cannot trace ``fn`` on these arguments.
+
+    Example:
+        >>> import jax
+        >>> opaque_parts(lambda a, z: jax.nn.elu(z, a), jnp.ones(3), jnp.ones((2, 3)))
+        ('jit:elu[0]',)
     """
     return tuple(opaque_paths(scope_of(trace(fn, split_call(args, kwargs)), ())))
 
@@ -166,10 +177,13 @@ def _scope(body: Body, own: Sequence[Activation], scalars: bool, prefix: str) ->
             inner.append(_scope(part, own, count, f"{prefix}{_step(node, part.label)}/"))
         if any(scope.segments or scope.bodies or scope.sloped for scope in inner):
             bodies[node] = tuple(inner)
+    taken = {segment.output for segment in found}
     sloped = tuple(
         prefix + _path(node.outputs[0])
         for node in frame.nodes()
-        if live.intersection(node.outputs) and has_sloped_branch(node)
+        if live.intersection(node.outputs)
+        and node.outputs[0] not in taken
+        and has_sloped_branch(node)
     )
     return Scope(frame, tuple((x, _site(x, prefix)) for x in found), bodies, sloped)
 
@@ -181,13 +195,15 @@ def _all_scalars(avals: Sequence[Any]) -> bool:
 
 
 def _site(segment: Segment, prefix: str) -> Site:
-    known = segment.activation
+    known, slope = segment.activation, segment.slope
+    name = "unknown" if known is None else known.name
     return Site(
-        name="unknown" if known is None else known.name,
+        name=name if slope is None else "prelu",
         activation=_own_function(segment.program) if known is None else known,
         shape=segment.output.shape,
         dtype=segment.output.dtype,
         path=prefix + _path(segment.output),
+        slopes=None if slope is None else slope.shape,
     )
 
 

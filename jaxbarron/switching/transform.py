@@ -71,6 +71,10 @@ def switch(
         The switched function.  With ``output_tol`` its attribute ``shared`` is the
         :class:`~jaxbarron.SharedTolerance`: the kernels, the change and its level.
 
+    A PReLU whose slope is an array is ``relu(z) - slope * relu(-z)``: rules for ``"prelu"`` and
+    ``"leaky_relu"`` speak of it, its kernel is one of ReLU, and only targets that represent ReLU
+    without an error are taken (THEORY.md, Theorem Linear combinations).
+
     Custom derivatives of a function that holds a replaced site are dropped: they speak of the old
     activation.  Called on arrays, ``fn`` is traced once for each signature of arguments; a function
     that captures arrays (a model in a closure) is traced at each call, so that it sees

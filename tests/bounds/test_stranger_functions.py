@@ -149,6 +149,32 @@ CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda z: jnp.square(z) * jnp.positive(z) - jnp.float_power(z, 2),
         lambda z: z**3 - z**2,
     ),
+    "inverse root": (lambda z: z * lax.rsqrt(1 + z * z), lambda z: z / mpmath.sqrt(1 + z * z)),
+    "reciprocal cube": (lambda z: z * (1 + z**2) ** -3, lambda z: z / (1 + z * z) ** 3),
+    "largest of three": (
+        lambda z: jnp.maximum(jnp.maximum(jnp.tanh(z), 0.5 * z - 1), -0.25),
+        lambda z: max(TANH(z), z / 2 - 1, mpf(-0.25)),
+    ),
+    "exponentials of both sides": (
+        lambda z: jnp.where(z < 0, jnp.expm1(z), jnp.log1p(jnp.abs(z))),
+        lambda z: mpmath.expm1(z) if z < 0 else mpmath.log1p(z),
+    ),
+    "wave over cosh": (
+        lambda z: jnp.cos(5 * z) / jnp.cosh(z),
+        lambda z: mpmath.cos(5 * z) / mpmath.cosh(z),
+    ),
+    "difference of erf": (
+        lambda z: lax.erf(z + 1) - lax.erf(z - 1),
+        lambda z: mpmath.erf(z + 1) - mpmath.erf(z - 1),
+    ),
+    "narrow bump": (
+        lambda z: jnp.exp(-1000 * (z - 0.25) ** 2),
+        lambda z: EXP(-1000 * (z - mpf(0.25)) ** 2),
+    ),
+    "lesser of modulus and root": (
+        lambda z: jnp.minimum(jnp.abs(z), jnp.sqrt(jnp.abs(z) + 0.25)),
+        lambda z: min(abs(z), mpmath.sqrt(abs(z) + mpf(0.25))),
+    ),
 }
 PLACES = (-1.0, 0.0, 0.25, 0.5, 1.0, 2.0, 9.0)
 

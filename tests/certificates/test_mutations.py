@@ -10,6 +10,8 @@ import json
 import math
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import special
@@ -38,6 +40,9 @@ def documents():
     }
     found["sharp"] = jb.sharp_certificate(sharp_constant("tanh", 1))
     found["interval"] = jb.interval_certificate("tanh", 2, spread=1.5, offset=0.25)
+    mine = jb.activation(lambda z: z * jnp.tanh(jax.nn.softplus(2 * z)), name="mine")
+    found["mine relu"] = jb.embedding(mine, "relu").certificate
+    pairs += [("gelu", "squareplus"), ("repu(3)", "sigmoid")]
     for source, target in pairs + against:
         found[f"{source} {target}"] = jb.embedding(source, target).certificate
     return {name: to_document(certificate) for name, certificate in found.items()}
@@ -67,7 +72,7 @@ def changed_numbers(value):
     if not isinstance(value, str):
         return [value + 1, value - 1, 10**30, 10**400, float(value), value + 0.5, None, "1", True]
     x = float.fromhex(value)
-    near = [0.0, math.inf, -math.inf, math.nan]
+    near = [0.0, -0.0, math.inf, -math.inf, math.nan]
     if math.isfinite(x):
         near += [math.nextafter(x, math.inf), math.nextafter(x, -math.inf), -x, 2 * x, x / 2,
                  x * 1.01, x * 0.99, x + 1, 1e300]  # fmt: skip

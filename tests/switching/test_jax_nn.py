@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -80,6 +79,14 @@ def test_found_and_switched(name):
         assert np.max(change) <= certificate.upper + 2e-6 <= 1e-2 + 2e-6
 
 
+@pytest.mark.parametrize("library", [nn, nnx])
+def test_the_libraries_ship_the_same_functions(library):
+    shipped = [name for name in FOUND if hasattr(library, name)]
+    assert len(shipped) >= 18
+    for name in shipped:
+        assert names(getattr(library, name), Z) == FOUND[name]
+
+
 def test_gates_are_sites_of_one_factor():
     assert names(jax.nn.glu, Z) == GATED["glu"]
     for gate, name in ((jax.nn.silu, "silu"), (jax.nn.gelu, "gelu_tanh")):
@@ -95,6 +102,7 @@ def test_refused(name):
         jb.switch(getattr(jax.nn, name), rules, tol=1e-2)(jnp.abs(Z) + 1)
 
 
+W = jnp.asarray(np.random.default_rng(0).normal(size=(12, 12)), jnp.float32)
 HABITS = {
     "QuickGELU": (lambda z: z * jax.nn.sigmoid(1.702 * z), ["swish(1.702)"]),
     "exact GELU": (lambda z: jax.nn.gelu(z, approximate=False), ["gelu"]),
@@ -106,6 +114,37 @@ HABITS = {
         lambda z: jax.nn.softplus(z) / jax.nn.softplus(z).sum(-1, keepdims=True),
         ["softplus", "softplus"],
     ),
+    "GELU by erf": (lambda z: 0.5 * z * (1 + jax.lax.erf(z / np.sqrt(2))), ["gelu"]),
+    "GELU by a power": (
+        lambda z: 0.5 * z * (1 + jnp.tanh(0.79788456 * (z + 0.044715 * jnp.power(z, 3)))),
+        ["gelu_tanh"],
+    ),
+    "GELU scaled to unit variance": (lambda z: 1.7015043497 * jax.nn.gelu(z), ["gelu_tanh"]),
+    "GEGLU": (lambda z: jax.nn.gelu(z @ W) * (z @ W.T), ["gelu_tanh"]),
+    "SwiGLU in halves": (
+        lambda z: jax.nn.silu(jnp.split(z @ W, 2, -1)[0]) * jnp.split(z @ W, 2, -1)[1],
+        ["silu"],
+    ),
+    "SwiGLU with clips": (
+        lambda z: (lambda g, u: g * jax.nn.sigmoid(1.702 * g) * (u + 1))(
+            jnp.clip(z @ W, None, 7.0), jnp.clip(z @ W.T, -7.0, 7.0)
+        ),
+        ["unknown", "unknown", "swish(1.702)"],
+    ),
+    "bilinear": (lambda z: (z @ W) * (z @ W.T), []),
+    "maxout": (lambda z: jnp.max(z.reshape(100, 6, 2), -1), []),
+    "maxout of two layers": (lambda z: jnp.maximum(z @ W, z @ W.T), []),
+    "capped attention": (lambda z: jax.nn.softmax(50 * jnp.tanh(z @ z.T / 50)) @ z, ["tanh"]),
+    "a fixed random slope": (
+        lambda z: jnp.where(z >= 0, z, z * (1 / 8 + 1 / 3) / 2), ["leaky_relu(0.2291667)"]
+    ),
+    "shrinkage by tanh": (lambda z: z - jnp.tanh(z), ["tanh"]),
+    "hard shrinkage is one site, no modulus": (
+        lambda z: jnp.where(jnp.abs(z) > 0.5, z, 0.0), ["unknown"]
+    ),
+    "a modulus that is used": (lambda z: jnp.abs(z @ W) @ W, ["abs"]),
+    "StarReLU": (lambda z: 0.8944 * jax.nn.relu(z) ** 2 - 0.4472, ["repu(2)"]),
+    "a learned slope in tanh": (lambda z: jnp.tanh(z[:1] * z), ["tanh"]),
     "attention": (lambda z: jnp.einsum("ij,kj->ik", jax.nn.softmax(z), z), []),
     "rotary embedding": (lambda z: z * jnp.cos(jnp.arange(12.0)), []),
     "casts around": (
@@ -140,24 +179,6 @@ def test_half_precision_rounds_the_kernel_once(fn, name, dtype):
     half = float(jnp.finfo(dtype).eps) / 2
     allowed = 1e-3 + half * (np.abs(exact) + 1e-3) + 1e-5
     assert np.all(np.abs(np.asarray(got, np.float64) - exact) <= allowed)
-
-
-def test_a_slope_that_is_an_array_is_named_and_a_fixed_one_switched():
-    module = nn.PReLU()
-    variables = module.init(jax.random.key(0), Z)
-    assert names(module.apply, variables, Z) == []
-    (path,) = jb.opaque_parts(module.apply, variables, Z)
-    assert path.startswith("PReLU")
-    with pytest.raises(NoSiteError, match="not rewritable: PReLU"):
-        jb.switch(module.apply, {"prelu": "relu"})(variables, Z)
-    own = eqx.nn.PReLU(0.25)
-    (path,) = jb.opaque_parts(lambda m, x: jax.lax.map(m, x), own, Z)
-    assert path.startswith("scan[")
-    assert names(lambda x: module.apply(jax.tree.map(lambda _: 0.25, variables), x), Z) == [
-        "leaky_relu(0.25)"
-    ]
-    for fn in (jax.nn.leaky_relu, jax.nn.elu, lambda x: jnp.where(x > 0, x, -1e9) * x[:1]):
-        assert jb.opaque_parts(fn, Z) == ()
 
 
 class Block(nnx.Module):
