@@ -1,6 +1,6 @@
 """How near the end-to-end bound comes to the largest change that attacks find.
 
-``python -m benchmarks.networks [--networks N] [--attacks N] [--wide]``: random multilayer
+``python -m benchmarks.networks [--networks N] [--attacks N] [--wide] [--joint STEPS]``: random multilayer
 perceptrons, each attacked from random points by projected gradient ascent in double precision.  A
 violation ends the run with status 1.  Beside each bound stand interval arithmetic on both networks
 apart (what natural interval extension gives) and the certified errors times the products of |W|.
@@ -56,7 +56,13 @@ Layers = Sequence[tuple[Any, Any]]
 
 
 def network_figure(
-    source: str, sizes: Sequence[int], particles: int, radius: float, seed: int, attacks: int
+    source: str,
+    sizes: Sequence[int],
+    particles: int,
+    radius: float,
+    seed: int,
+    attacks: int,
+    joint: int = 0,
 ) -> NetworkFigure:
     act, lipschitz = _ACTIVATIONS[source]
     rng = np.random.default_rng(seed)
@@ -74,7 +80,7 @@ def network_figure(
     box = Box(x - radius, x + radius)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        bound = end_to_end_bound(fn, {source: "relu"}, x, box=box, particles=particles)
+        bound = end_to_end_bound(fn, {source: "relu"}, x, box=box, particles=particles, joint=joint)
         seconds = time.perf_counter() - start
         new = switch(fn, {source: "relu"}, particles=particles)
         low, high = attacked(lambda x: new(x) - fn(x), box, attacks, seed)
@@ -289,6 +295,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20, help="how many small random networks")
     parser.add_argument("--attacks", type=int, default=100, help="starting points for each")
     parser.add_argument("--wide", action="store_true", help="wide networks on boxes of radius 0.05")
+    parser.add_argument("--joint", type=int, default=0, help="steps for bounds over all neurons")
     chosen = parser.parse_args()
     cases: list[tuple[Any, ...]] = []
     if chosen.wide:
@@ -301,7 +308,7 @@ def main() -> None:
             cases.append((source, sizes, (4, 8, 16)[seed % 3], 10 ** rng.uniform(-3, 0), seed))
     violations = 0
     for case in cases:
-        found = network_figure(*case, chosen.attacks)
+        found = network_figure(*case, chosen.attacks, chosen.joint)
         violations += found.violations
         print(
             f"{found.source} {tuple(map(int, found.sizes))} K={found.particles}: bound "

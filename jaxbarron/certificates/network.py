@@ -16,6 +16,7 @@ from jaxbarron.balls.notation import all_digits, rounded_up
 from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.networks.graph import Network
+from jaxbarron.bounds.networks.refined import Parabolas
 from jaxbarron.bounds.networks.regions import Around, Region
 from jaxbarron.bounds.networks.stored import network_from_data, network_to_data
 from jaxbarron.certificates.files import Level, Verification
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 _THEOREM = "Theorem Differential propagation"
+_JOINT = "Theorem Joint parabolas"
+_PARABOLAS = ("linear", "quadratic", "weights", "adjoint")
 _SLACK = 2.0**-30  # another machine may add in another order: its bounds differ by rounding
 
 
@@ -116,6 +119,7 @@ def network_certificate(
     region: Region,
     *,
     classes: bool = False,
+    joint: int = 0,
     observed: Observed | None = None,
 ) -> NetworkCertificate:
     """Bound a network's change on a region and certify it.
@@ -124,12 +128,13 @@ def network_certificate(
         network: both networks as one graph.
         region: a box, or a ball about a point.
         classes: bound margins too.
+        joint: steps in search of parabolas.
         observed: what was seen on data.
 
     Raises:
         ShapeError: the region has not as many coordinates as the input has numbers.
     """
-    found = network_difference(network, region, classes=classes)
+    found = network_difference(network, region, classes=classes, joint=joint)
     claimed = DifferenceBound(
         tuple(x - np.abs(x) * _SLACK for x in found.lower),
         tuple(x + np.abs(x) * _SLACK for x in found.upper),
@@ -137,8 +142,13 @@ def network_certificate(
         found.ends_at,
         tuple((path, part * (1 + _SLACK)) for path, part in found.by_site),
         None if found.classes is None else _with_slack(found.classes),
+        found.parabolas,
     )
-    return NetworkCertificate(network, region, claimed, observed)
+    return NetworkCertificate(network, region, claimed, observed, _theorem_of(claimed))
+
+
+def _theorem_of(bound: DifferenceBound) -> str:
+    return _THEOREM if bound.parabolas is None else _JOINT
 
 
 def _with_slack(classes: Classes) -> Classes:
@@ -148,11 +158,17 @@ def _with_slack(classes: Classes) -> Classes:
 def check(certificate: NetworkCertificate) -> Verification:
     """Propagate the difference through the stored graph again."""
     claimed = certificate.bound
-    if certificate.theorem != _THEOREM:
-        return Verification(False, f"it rests on {_THEOREM}")
-    found = network_difference(
-        certificate.network, certificate.region, classes=claimed.classes is not None
-    )
+    if certificate.theorem != _theorem_of(claimed):
+        return Verification(False, f"it rests on {_theorem_of(claimed)}")
+    try:
+        found = network_difference(
+            certificate.network,
+            certificate.region,
+            classes=claimed.classes is not None,
+            parabolas=claimed.parabolas,
+        )
+    except ValueError as reason:
+        return Verification(False, f"no joint bound can be derived: {reason}")
     if found.level != claimed.level:
         return Verification(False, f"no bound can be derived of every output: {found.ends_at}")
     if len(found.lower) != len(claimed.lower):
@@ -232,6 +248,7 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         "ends_at": bound.ends_at,
         "by_site": [[path, part.hex()] for path, part in bound.by_site],
         "classes": bound.classes is not None,
+        "parabolas": None if bound.parabolas is None else [x is not None for x in bound.parabolas],
         "observed": seen
         and {"points": seen.points, "largest": [float(x).hex() for x in seen.largest]},
     }
@@ -246,6 +263,9 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         found = bound.classes
         arrays |= {"classes.delta": found.delta, "classes.possible": found.possible,
                    "classes.change": found.change}  # fmt: skip
+    for k, found in enumerate(bound.parabolas or ()):
+        if found is not None:
+            arrays |= {f"parabolas.{k}.{name}": getattr(found, name) for name in _PARABOLAS}
     return data, {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
 
 
@@ -264,6 +284,12 @@ def from_json(data: dict[str, Any], arrays: Mapping[str, Any]) -> NetworkCertifi
     if data["classes"]:
         names = ("classes.delta", "classes.possible", "classes.change")
         classes = Classes(*(arrays[name] for name in names))
+    parabolas = None
+    if data.get("parabolas") is not None:
+        parabolas = tuple(
+            Parabolas(*(arrays[f"parabolas.{k}.{name}"] for name in _PARABOLAS)) if given else None
+            for k, given in enumerate(data["parabolas"])
+        )
     level = data["level"]
     if level not in ("rigorous", "sampled"):
         raise ValueError(f"level {level!r}")
@@ -274,6 +300,7 @@ def from_json(data: dict[str, Any], arrays: Mapping[str, Any]) -> NetworkCertifi
         None if data["ends_at"] is None else str(data["ends_at"]),
         tuple((str(path), float.fromhex(part)) for path, part in data["by_site"]),
         classes,
+        parabolas,
     )
     seen = data["observed"]
     if seen is not None:

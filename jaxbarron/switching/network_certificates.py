@@ -35,6 +35,7 @@ def end_to_end_certificate(
     ball: Ball | None = None,
     argument: int = 0,
     classes: bool = False,
+    joint: int = 0,
     samples: Any = None,
     key: Any = None,
     tol: float | None = None,
@@ -56,6 +57,7 @@ def end_to_end_certificate(
         ball: instead: how far the chosen argument may be from the one given.
         argument: which positional argument varies.
         classes: certify margins too.
+        joint: as for :func:`jaxbarron.end_to_end_bound`; the multipliers found are in the file.
         samples: inputs at which the change is observed too, shape (n, ...): data of your own.
             What is beyond the certificate's end is known from there alone.
         key: instead: a random key, for 256 inputs spread over the region.
@@ -87,7 +89,7 @@ def end_to_end_certificate(
     if samples is not None:
         given: Mapping[Source, Target] = {x.site.path: (x.kernel, x.target) for x in planned}
         observed = _observed(fn, switch(fn, given), args, argument, samples)
-    return network_certificate(network, region, classes=classes, observed=observed)
+    return network_certificate(network, region, classes=classes, joint=joint, observed=observed)
 
 
 def verify_model(

@@ -27,7 +27,8 @@ from jaxbarron.bounds.networks.forms import (
 from jaxbarron.bounds.networks.maps import LinearMap
 from jaxbarron.bounds.networks.rounding import allowance, norm_by_moduli, raised, spectral_norm
 
-__all__ = ["Adjoint", "contracted", "joined", "seed", "through_map", "through_slopes"]
+__all__ = ["Adjoint", "contracted", "joined", "seed", "through_map", "through_slopes",
+           "without_centre"]  # fmt: skip
 
 _LARGEST = 512  # numbers at a node between which remainders are carried by dense matrices
 
@@ -131,6 +132,13 @@ def contracted(adjoint: Adjoint, values: Form) -> Form:
         )
     extra = raised(result.radius + extra, len(adjoint.carried) + 4)
     return form_of(result.centre, result.slopes, extra, group=result.group)
+
+
+def without_centre(adjoint: Adjoint) -> Adjoint:
+    """What is left of the coefficients when the doubles at their centres are taken off."""
+    form = adjoint.form
+    zero = np.zeros_like(form.centre)
+    return Adjoint(form_of(zero, form.slopes, form.radius, form.norm, form.group), adjoint.carried)
 
 
 def _with_remainder(form: Form, radius: Any, norm: Any) -> Form:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from jaxbarron.bounds.networks.classes import Classes, classes_of
 from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
 from jaxbarron.bounds.networks.graph import Network
+from jaxbarron.bounds.networks.refined import Parabolas, refiner_of
 from jaxbarron.bounds.networks.regions import Region, region_form
 
 __all__ = ["DifferenceBound", "network_difference", "propagated"]
@@ -30,6 +32,8 @@ class DifferenceBound:
             own error can make.
         classes: what is certified of the largest output along the last axis of the first output;
             None where it was not asked for, or not bounded.
+        parabolas: for each output the multipliers of its joint bound; None where there is none, or
+            it was not asked for.
     """
 
     lower: tuple[Any, ...]
@@ -38,6 +42,7 @@ class DifferenceBound:
     ends_at: str | None
     by_site: tuple[tuple[str, float], ...]
     classes: Classes | None = None
+    parabolas: tuple[Parabolas | None, ...] | None = None
 
     @property
     def largest(self) -> float:
@@ -47,21 +52,36 @@ class DifferenceBound:
 
 
 def network_difference(
-    network: Network, region: Region, *, symbols: int | None = None, classes: bool = False
+    network: Network,
+    region: Region,
+    *,
+    symbols: int | None = None,
+    classes: bool = False,
+    joint: int = 0,
+    parabolas: Sequence[Parabolas | None] | None = None,
 ) -> DifferenceBound:
     """The bound on all outputs of a network (THEORY.md, Theorem Differential propagation).
+
+    With ``joint`` it is intersected with that of Theorem Joint parabolas, where the network has
+    one: affine maps and elementwise functions, no products.
 
     Args:
         network: from :func:`jaxbarron.bounds.networks.reading.network_of`.
         region: of the input, flat.
         symbols: how many symbols the backward forms keep; None: as many as memory allows.
-        classes: bound margins too (THEORY.md, Theorem Class margin).
+        classes: bound margins too (THEORY.md, Theorem Class margin); not by parabolas.
+        joint: steps in search of parabolas, for each number of the outputs and each side.
+        parabolas: instead: those found before, one for each output.
 
     Raises:
         ShapeError: the region has not as many coordinates as the input has numbers.
+        ValueError: ``parabolas`` are not those of this network.
     """
     analysis = Analysis(network, region_form(region, network.nodes[0].size), symbols)
     differences, ends_at = _propagated(analysis)
+    found_parabolas = None
+    if joint > 0 or parabolas is not None:
+        differences, found_parabolas = _refined(analysis, differences, joint, parabolas)
     shapes = [() if x is None else x[1] for x in network.outputs]
     by_site = np.zeros(len(network.sites))
     lower: list[Any] = []
@@ -80,7 +100,38 @@ def network_difference(
         tuple((site.path, float(part)) for site, part in zip(network.sites, by_site, strict=True)
               if site.pair.kernel is not None),
         _classes(analysis, network) if classes else None,
+        found_parabolas,
     )  # fmt: skip
+
+
+def _refined(
+    analysis: Analysis,
+    differences: Sequence[Difference | None],
+    steps: int,
+    given: Sequence[Parabolas | None] | None,
+) -> tuple[list[Difference | None], tuple[Parabolas | None, ...]]:
+    """The differences with joint bounds, and their multipliers."""
+    refiner = refiner_of(analysis)
+    refined = list(differences)
+    places = enumerate(zip(analysis.network.outputs, differences, strict=True))
+    if given is not None and len(given) != len(differences):
+        raise ValueError("parabolas of another number of outputs")
+    result: list[Parabolas | None] = [None] * len(differences)
+    for at, (output, old) in places:
+        wanted = given is None or given[at] is not None
+        if output is None or old is None or not wanted:
+            continue
+        if refiner is None:
+            if given is not None:
+                raise ValueError("parabolas of a network that has no joint bound")
+            continue
+        if given is None:
+            refined[at], result[at] = refiner.found(output[0], old, steps)
+        else:
+            here = given[at]
+            assert here is not None
+            refined[at], result[at] = refiner.checked(output[0], old, here), here
+    return refined, tuple(result)
 
 
 def propagated(network: Network, region: Region) -> tuple[list[Difference], str | None]:

@@ -9,6 +9,7 @@ input (:mod:`forms`), so that what cancels in the sums over neurons cancels in t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from jaxbarron.bounds.networks.adjoints import (
     seed,
     through_map,
     through_slopes,
+    without_centre,
 )
 from jaxbarron.bounds.networks.cells import FARTHEST
 from jaxbarron.bounds.networks.forms import (
@@ -47,7 +49,7 @@ from jaxbarron.bounds.networks.graph import (
 from jaxbarron.bounds.networks.relaxations import Lines, enclosing_lines
 from jaxbarron.bounds.networks.rounding import allowance, raised
 
-__all__ = ["Analysis", "Difference", "Unbounded", "difference"]
+__all__ = ["Analysis", "Difference", "Split", "Unbounded", "difference"]
 
 _MOST_SYMBOLS = 4096  # of the values' forms; what is beyond goes into the radius
 _BUDGET = 1 << 23  # doubles in one array of an adjoint
@@ -71,6 +73,17 @@ class Difference:
     lower: Any
     upper: Any
     by_site: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """``new - original`` is ``-sum_k <centres[k], e_k(z'_k)>`` up to ``rest``, row by row.
+
+    ``centres``: for each node with an error the weights (rows, n), exact doubles.
+    """
+
+    centres: Mapping[int, Any]
+    rest: Any  # (rows,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +163,32 @@ class Analysis:
             np.concatenate([x.upper for x in parts]),
             np.concatenate([x.by_site for x in parts], axis=1),
         )
+
+    def split(self, node: int, sums: Any) -> Split:
+        """The centres of all coefficients at a node, and what the others add to the difference.
+
+        Args:
+            node: index of the node.
+            sums: weights (rows, n), a sparse array of exact doubles.
+        """
+        self.value(node)
+        centres: dict[int, list[Any]] = {}
+        rests: list[Any] = []
+        step = self._rows(node)
+        with np.errstate(invalid="ignore", over="ignore"):
+            for start in range(0, sums.shape[0], step):
+                here: dict[int, Any] = {}
+                rows = sums[start : start + step].toarray()
+                found = self._backward(node, rows, here)
+                rests.append(np.maximum(np.abs(found.lower), np.abs(found.upper)))
+                for k, centre in here.items():
+                    centres.setdefault(k, []).append(centre)
+        return Split({k: np.concatenate(x) for k, x in centres.items()}, np.concatenate(rests))
+
+    def span(self, node: int) -> tuple[Any, Any]:
+        """Lower and upper bounds of the original network's values at a node."""
+        self.value(node)
+        return self._ranges[node]
 
     # --------------------------------------------------------------- forward
 
@@ -290,7 +329,8 @@ class Analysis:
         largest = max(self.network.nodes[k].size for k in range(node + 1))
         return max(1, _BUDGET // (largest * (1 + self._kept(node))))
 
-    def _backward(self, node: int, weights: Any) -> Difference:
+    def _backward(self, node: int, weights: Any, centres: Any = None) -> Difference:
+        """The difference; if ``centres`` is a dictionary they are put there and left out."""
         rows, kept = len(weights), self._kept(node)
         adjoints = {node: seed(weights)}
         sums: dict[int, Form] = {}
@@ -317,6 +357,9 @@ class Analysis:
                         give(source, through_slopes(adjoint, slope, 2 * index + side))
                 if local.errors:
                     assert isinstance(here, Elementwise)
+                    if centres is not None:
+                        centres[index] = adjoint.form.centre
+                        adjoint = without_centre(adjoint)
                     parts = [contracted(adjoint, shortened(x, kept)) for x in local.errors]
                     part = parts[0] if len(parts) == 1 else _smaller(*parts)
                     place = -1 if here.site is None else here.site

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.cells import Table
 
-__all__ = ["Lines", "enclosing_lines"]
+__all__ = ["Lines", "View", "enclosing_lines"]
 
 _ROUNDING = 2.0**-48  # dozens of operations on the terms of the sums below
 
@@ -45,7 +45,7 @@ def enclosing_lines(table: Table, lower: Any, upper: Any, *, level: Any = False)
         >>> [round(float(x[0]), 6) for x in (lines.slope, lines.offset, lines.radius)]
         [1.0, -0.125, 0.125]
     """
-    view = _View(table, lower, upper)
+    view = View(table, lower, upper)
     if np.all(level):
         return view.around(np.zeros(len(lower)))
     found: Lines | None = None
@@ -64,7 +64,7 @@ def enclosing_lines(table: Table, lower: Any, upper: Any, *, level: Any = False)
     return found
 
 
-class _View:
+class View:
     """The pieces that each range meets, one after the other in flat arrays."""
 
     def __init__(self, table: Table, lower: Any, upper: Any) -> None:
@@ -127,6 +127,26 @@ class _View:
         radius = np.maximum(high - offset, offset - low)
         radius = radius * (1 + 2.0**-50) + 2.0**-50 * np.abs(offset) + 1e-300
         return Lines(slope, offset, np.where(known, radius, np.inf))
+
+    def peak(self, origin: Any, scale: Any, slope: Any, bend: Any) -> Any:
+        """Upper bounds of ``scale g(z) + slope t + bend t^2``, t = z - origin, on each range."""
+        scale, slope, bend = scale[self.owner], slope[self.owner], bend[self.owner]
+        away = self.middle - origin[self.owner]
+        value = scale * self.value + away * (slope + bend * away)
+        tilt = scale * self.slope + slope + 2 * bend * away
+        turn = scale * self.bend + bend
+        bent = turn != 0
+        vertex = np.where(bent, -tilt / np.where(bent, 2 * turn, 1.0), self.left)
+        vertex = np.clip(vertex, self.left, self.right)
+        values = [value + t * (tilt + t * turn) for t in (self.left, self.right, vertex)]
+        reach = np.maximum(np.abs(self.left), np.abs(self.right))
+        size = np.abs(scale) * (np.abs(self.value) + reach * (np.abs(self.slope)
+                                + reach * np.abs(self.bend)))  # fmt: skip
+        far = np.abs(away) + reach
+        size += far * (np.abs(slope) + far * np.abs(bend))
+        slack = np.abs(scale) * self.rest * (1 + _ROUNDING) + _ROUNDING * size + 1e-300
+        high = np.maximum.reduceat(np.maximum.reduce(values) + slack, self.starts)
+        return np.where(np.isfinite(high), high, np.inf)
 
     def _sum(self, x: Any) -> Any:
         return np.add.reduceat(x, self.starts)

@@ -1,0 +1,154 @@
+"""The change of an output, bounded with one parabola for each neuron.
+
+THEORY.md, Theorem Joint parabolas: :func:`upper_bound` is true for any multipliers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxbarron.bounds.networks.bends import norm_of
+from jaxbarron.bounds.networks.expansions import Expansion, cautious_norm, expand_affine, joint_norm
+from jaxbarron.bounds.networks.joint import Joint, Multipliers
+from jaxbarron.bounds.networks.maps import Sparse
+from jaxbarron.bounds.networks.rounding import allowance, raised
+
+__all__ = ["row_of", "second_order", "upper_bound"]
+
+_MOST = 8192
+
+
+def row_of(joint: Joint, node: int, sums: Any) -> Expansion:
+    """Sums over a node, with a sparse array (rows, n) of exact doubles, about the centre."""
+    zero = np.zeros(sums.shape[0])
+    terms = [(Sparse(sums.tocsr()), joint.expansions[node])]
+    sizes = {k: x.bend.size for k, x in joint.neurons.items()}
+    return expand_affine(terms, zero, zero, joint.symbols, sizes)
+
+
+def second_order(joint: Joint, row: Mapping[int, Any], noise: float) -> float:
+    """A bound of ``|sum_k C_k ((s - s0)(zeta' - zeta))|`` and of the noise: what slopes add.
+
+    Args:
+        joint: the network.
+        row: the C_k of one output.
+        noise: of the output's expansion.
+    """
+    total = 2 * noise
+    bilinear: dict[int, tuple[Any, Any]] = {}
+    length = joint.symbols.length
+    for k, weights in row.items():
+        x = joint.neurons[k]
+        bend, size = x.bend, np.abs(weights)
+        curved = raised(size * np.abs(bend.curve), 4)
+        tilted = raised(size * bend.tilt_rate, 4)
+        farthest = raised(tilted * bend.reach + size * bend.tilt_rest, 4)
+        gap, norm = x.gap, x.gap_norm
+        # the part of the mean slope that is linear in the input, the rest of the argument, ...
+        for j, path in x.argument.paths.items():
+            scaled = path * (weights * bend.curve)[:, None]
+            matrix = scaled.T @ x.argument.jacobian
+            moduli = np.abs(scaled).T @ np.abs(x.argument.jacobian)
+            old = bilinear.get(j, (0.0, 0.0))
+            bilinear[j] = old[0] + matrix, old[1] + moduli
+        total += float((curved * x.straight) @ (2 * x.argument.noise))
+        drifting = joint_norm([
+            (curved[:, None] * path, joint.neurons[j].bent)
+            for j, path in x.argument.paths.items()
+        ]) + norm_of(curved * x.argument.noise)  # fmt: skip
+        total += min(
+            drifting * norm, norm_of(curved * gap) * x.drift, float((curved * x.away) @ gap)
+        )
+        # ... half the difference itself, and what is no line in the slope
+        total += min(float(curved @ gap**2) / 2, float(np.max(curved, initial=0.0)) * norm**2 / 2)
+        strayed = float((tilted * gap) @ gap + (size * bend.tilt_rest) @ gap)
+        total += min(
+            norm_of(farthest) * norm,
+            norm_of(tilted * gap) * x.length + strayed,
+            float(farthest @ gap),
+        )
+    for j, (matrix, moduli) in bilinear.items():
+        off = norm_of(allowance(moduli, _MOST + 8).ravel())
+        total += (cautious_norm(matrix) + off) * length * joint.neurons[j].change_norm
+    return float(raised(np.float64(total), _MOST))
+
+
+def upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) -> float:
+    """A bound of ``sum_k C_k (-e_k(zeta'_k))`` from above; inf where it is not finite.
+
+    Args:
+        joint: the network.
+        row: the C_k of one output, for each function's node.
+        multipliers: any; those of functions that are not replaced are found here.
+    """
+    symbols = joint.symbols
+    order = sorted(row, reverse=True)
+    drawn: dict[int, Any] = {k: np.zeros(len(row[k])) for k in order}  # gamma
+    doubt: dict[int, Any] = {k: np.zeros(len(row[k])) for k in order}
+    line, line_doubt = np.zeros(symbols.count), np.zeros(symbols.count)
+    matrix = np.zeros((symbols.count, symbols.count))
+    matrix_doubt = 0.0
+    crossed: dict[int, tuple[Any, Any]] = {}
+    total = 0.0
+    for k in order:
+        x, weights = joint.neurons[k], row[k]
+        bend, jacobian, noise = x.bend, x.argument.jacobian, x.argument.noise
+        gamma = drawn[k]
+        rested = np.abs(gamma) * bend.rate
+        natural = gamma * (bend.curve / 2) + rested
+        if bend.errors is None:
+            beta, lam = np.zeros(len(weights)), natural
+            peaks = 2.0**-48 * (np.abs(gamma * bend.curve) + rested) * bend.reach**2
+        else:
+            beta, lam = multipliers.linear[k], multipliers.quadratic[k]
+            peaks = bend.errors.peak(x.argument.centre, -(weights + gamma), -beta, natural - lam)
+            peaks = peaks + 2.0**-48 * (
+                (np.abs(gamma * bend.curve) + rested + np.abs(lam)) * bend.reach**2
+                + (np.abs(weights) + np.abs(gamma)) * bend.error
+            )
+        peaks = peaks + np.abs(gamma) * bend.rest + doubt[k] * bend.size
+        peaks = peaks + (np.abs(weights) + np.abs(gamma)) * bend.jumps
+        # a peak may be negative: what the sum loses is below its moduli's last bits
+        total += float(np.sum(peaks)) + 2.0**-38 * float(np.sum(np.abs(peaks)))
+        line = line + beta @ jacobian
+        line_doubt = line_doubt + np.abs(beta) @ np.abs(jacobian)
+        scaled = lam[:, None] * jacobian
+        matrix = matrix + jacobian.T @ scaled
+        moduli = np.abs(jacobian).T @ np.abs(scaled)
+        matrix_doubt += norm_of(allowance(moduli, _MOST + 8).ravel())
+        total += float(np.abs(beta) @ noise + 2 * (np.abs(lam) * x.straight) @ noise)
+        total *= 1 + 2.0**-38 if total > 0 else 1 - 2.0**-38
+        positive = np.maximum(lam, 0.0)
+        roots = np.sqrt(positive) * (1 + 2.0**-50)
+        parts: list[tuple[Any, float]] = []
+        for j, path in x.argument.paths.items():
+            drawn[j] = drawn[j] + beta @ path
+            doubt[j] = doubt[j] + allowance(np.abs(beta) @ np.abs(path), _MOST)
+            here = path.T @ scaled, np.abs(path).T @ np.abs(scaled)
+            old = crossed.get(j, (0.0, 0.0))
+            crossed[j] = old[0] + here[0], old[1] + here[1]
+            parts.append((roots[:, None] * path, joint.neurons[j].bent))
+        strayed = (joint_norm(parts) + norm_of(roots * noise)) ** 2
+        strayed = min(strayed * (1 + 2.0**-40), float(raised(positive @ x.away**2, _MOST)))
+        total = _plus(total, strayed)
+    for j, (n, moduli) in crossed.items():
+        x = joint.neurons[j]
+        off = allowance(moduli, _MOST + 8)
+        together = (cautious_norm(n) + norm_of(off.ravel())) * symbols.length * x.bent
+        rows = raised(symbols.linear(n) + off.sum(axis=1), _MOST)
+        apart = float(raised(rows @ x.bend.size, _MOST))
+        total = _plus(total, 2 * min(together * (1 + 2.0**-40), apart))
+    line_bound = symbols.linear(line[None])[0] + allowance(line_doubt, _MOST).sum()
+    total = _plus(total, float(raised(line_bound, _MOST)))
+    symmetric = matrix / 2 + matrix.T / 2
+    total = _plus(total, symbols.quadratic(symmetric, matrix_doubt * 1.01, multipliers.weights))
+    return total if np.isfinite(total) else float("inf")
+
+
+def _plus(total: float, part: float) -> float:
+    """A bound of the sum from above, whatever its sign."""
+    value = total + part
+    return value + 2.0**-50 * (abs(total) + abs(part))
