@@ -20,7 +20,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="exit status 1 if a switched model costs more than 1.1 of the original",
+        help="exit status 1 if a switched model costs over 1.1 of the original, or noise hides it",
     )
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
     return parser.parse_args()

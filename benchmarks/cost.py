@@ -24,6 +24,7 @@ __all__ = ["LARGEST_RATIO", "Cost", "costs", "too_dear"]
 
 # What a switched model may cost, of the original, in both kinds of work.
 LARGEST_RATIO = 1.1
+_NOISE = 0.05
 _INPUTS, _NEURONS, _PARTICLES = 256, 1024, 16
 # The activation as models call it, with the name under which it is recognised.
 _SOURCES: dict[str, Callable[[Any], Any]] = {
@@ -74,13 +75,28 @@ def costs(
 
 
 def too_dear(figures: Sequence[Cost]) -> list[str]:
-    """The switched models whose median ratio is beyond ``LARGEST_RATIO``, a sentence for each."""
-    return [
-        f"the switched model of {cost.source} costs {cost.ratio:.3f} of the original "
-        f"({cost.work}), more than {LARGEST_RATIO}"
-        for cost in figures
-        if cost.form == "switched" and not cost.ratio <= LARGEST_RATIO
-    ]
+    """A sentence for each switched model whose median ratio is beyond ``LARGEST_RATIO``.
+
+    Where the original held against itself is off by more than ``_NOISE``, the machine is too busy
+    for any verdict, and the sentence says that.
+    """
+    itself = {(x.source, x.work): x.ratio for x in figures if x.form == "original"}
+    found: list[str] = []
+    for cost in figures:
+        if cost.form != "switched":
+            continue
+        noise = itself.get((cost.source, cost.work), 1.0)
+        if not abs(noise - 1) <= _NOISE:
+            found.append(
+                f"the original {cost.source} costs {noise:.3f} of itself ({cost.work}): the "
+                "machine is too busy to tell"
+            )
+        elif not cost.ratio <= LARGEST_RATIO:
+            found.append(
+                f"the switched model of {cost.source} costs {cost.ratio:.3f} of the original "
+                f"({cost.work}), more than {LARGEST_RATIO}"
+            )
+    return found
 
 
 def _network(batch: int) -> tuple[ParticleMeasure, Any]:

@@ -86,6 +86,9 @@ def test_the_benchmark_says_where_a_model_is_too_dear(monkeypatch, capsys):
     flat = dataclasses.replace(dear, form="flat", ratio=14.0)
     assert cost.too_dear([row, flat]) == []
     assert len(cost.too_dear([dear, unknown])) == 2
+    busy = dataclasses.replace(row, form="original", ratio=0.9)
+    assert ["too busy" in x for x in cost.too_dear([busy, row, dear])] == [True, True]
+    assert cost.too_dear([dataclasses.replace(busy, ratio=1.04), row]) == []
     for figures, options, status in [
         ([row, flat], ["--check"], 0), ([row, dear], ["--check"], 1), ([row, dear], [], 0)
     ]:  # fmt: skip
