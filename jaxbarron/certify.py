@@ -156,6 +156,12 @@ def _spline(
             sigma, s, tol=wanted, particles=particles, reach=reach, left=left, right=right
         )
         certificate = kernel_certificate(kernel, sigma, tau, reach=claimed, derivatives=derivatives)
+        if math.isinf(certificate.upper):
+            raise UnreachableTargetError(
+                f"given: {sigma.name}, for which no finite error is proved "
+                f"{'on all of R' if claimed is None else f'on |z| <= {claimed}'}; expected: a source "
+                "that is bounded there; do: give a reach without a pole of the source"
+            )
         if tol is None or certificate.upper <= tol:
             return _finished(certificate, tol, particles)
         assert wanted is not None

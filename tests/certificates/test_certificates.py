@@ -364,6 +364,9 @@ def test_other_bad_input() -> None:
             jb.certified_kernel(source, "relu", tol=1e-2)
     with pytest.raises(UnreachableTargetError, match="expected"):
         jb.certified_kernel("heaviside", "relu", tol=1e-2)
+    pole = jb.activation(lambda z: 1 / (z - 0.3), name="pole")
+    with pytest.raises(UnreachableTargetError, match="pole"):
+        jb.certified_kernel(pole, "relu", particles=8, reach=2.0)
     with pytest.raises(ShapeError, match="kernel"):
         jb.kernel_certificate(jb.ParticleMeasure(np.ones((1, 2)), np.ones((1, 1)), np.ones(1)),
                               "gelu", "relu")  # fmt: skip
