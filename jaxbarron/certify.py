@@ -158,8 +158,8 @@ def _spline(
         certificate = kernel_certificate(kernel, sigma, tau, reach=claimed, derivatives=derivatives)
         if math.isinf(certificate.upper):
             raise UnreachableTargetError(
-                f"given: {sigma.name}, for which no finite error is proved "
-                f"{'on all of R' if claimed is None else f'on |z| <= {claimed}'}; expected: a source "
+                f"given: {sigma.name}, for which no finite error is proved on "
+                f"{'all of R' if claimed is None else f'|z| <= {claimed}'}; expected: a source "
                 "that is bounded there; do: give a reach without a pole of the source"
             )
         if tol is None or certificate.upper <= tol:
