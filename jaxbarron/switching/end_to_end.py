@@ -93,7 +93,8 @@ def end_to_end_bound(
         The errors of :func:`jaxbarron.switch`.
 
     Example:
-        >>> from jaxbarron.domains import Ball, Box
+        >>> import jax.numpy as jnp
+        >>> from jaxbarron.domains import Box
         >>> net = lambda x: jnp.sum(jnp.tanh(3 * x))
         >>> box = Box([-0.1, -0.1], [0.1, 0.1])
         >>> bound = end_to_end_bound(net, {"tanh": "relu"}, jnp.zeros(2), box=box, tol=1e-2)
