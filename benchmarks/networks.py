@@ -1,9 +1,10 @@
 """How near the end-to-end bound comes to the largest change that attacks find.
 
-``python -m benchmarks.networks [--networks N] [--attacks N] [--wide] [--joint STEPS]``: random multilayer
-perceptrons, each attacked from random points by projected gradient ascent in double precision.  A
-violation ends the run with status 1.  Beside each bound stand interval arithmetic on both networks
-apart (what natural interval extension gives) and the certified errors times the products of |W|.
+``python -m benchmarks.networks [--networks N] [--attacks N] [--wide] [--joint STEPS]``: random
+multilayer perceptrons, each attacked from random points by projected gradient ascent in double
+precision.  A violation ends the run with status 1.  Beside each bound stand interval arithmetic on
+both networks apart (what natural interval extension gives) and the certified errors times the
+products of |W|.
 ``python -m benchmarks --only networks`` runs immrax and auto_LiRPA where they are installed.
 """
 

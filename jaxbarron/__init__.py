@@ -21,6 +21,7 @@ from jaxbarron.bounds.edge_kernels import EdgeKernel
 from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
+from jaxbarron.bounds.networks.floating import Arithmetic, EvaluationError
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
 from jaxbarron.bounds.parametrised_norm import parametrised_norm
 from jaxbarron.bounds.sharp import SharpConstant, sharp_constant
@@ -92,6 +93,7 @@ from jaxbarron.switching import (
     end_to_end_bound,
     end_to_end_certificate,
     find_activations,
+    float32_error,
     opaque_parts,
     plan_switch,
     share_tolerance,
@@ -112,6 +114,7 @@ __version__ = _metadata.version("jaxbarron")
 
 __all__ = [
     "Activation",
+    "Arithmetic",
     "Ball",
     "Box",
     "Bracket",
@@ -125,6 +128,7 @@ __all__ = [
     "Embedding",
     "EmbeddingCertificate",
     "ErrorBound",
+    "EvaluationError",
     "FineTune",
     "Growth",
     "IntervalCertificate",
@@ -169,6 +173,7 @@ __all__ = [
     "evaluate",
     "find_activations",
     "find_witness",
+    "float32_error",
     "hierarchy_constant",
     "hierarchy_kernel",
     "interval_certificate",

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.activations import Activation
 from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
 from jaxbarron.bounds.networks.cells import Pair
+from jaxbarron.bounds.networks.floating import Arithmetic
 from jaxbarron.bounds.networks.graph import Network, Site, mark_site
 from jaxbarron.bounds.networks.reading import network_of
-from jaxbarron.bounds.networks.regions import Around, Region
 from jaxbarron.bounds.replacements import Composite, Spline, exact_particles
 from jaxbarron.bounds.replacements import Replacement as Replaced
 from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import UsageError
 from jaxbarron.measures import ParticleMeasure
+from jaxbarron.switching.evaluation import float32_error
+from jaxbarron.switching.regions import place_of, region_of
 from jaxbarron.switching.rewrite import rewrite
 from jaxbarron.switching.rules import (
     Demand,
@@ -32,13 +34,13 @@ from jaxbarron.switching.rules import (
 )
 from jaxbarron.switching.sites import Scope, opaque_paths, scope_of, sites_of
 from jaxbarron.switching.tracing import Call, check_callable, split_call, trace
+from jaxbarron.switching.transform import switch
 
 __all__ = [
     "end_to_end_bound",
     "exactly",
     "network_of_function",
     "network_with_rules",
-    "region_of",
 ]
 
 
@@ -51,6 +53,7 @@ def end_to_end_bound(
     argument: int = 0,
     classes: bool = False,
     joint: int = 0,
+    float32: bool | Arithmetic = False,
     tol: float | None = None,
     particles: int | None = None,
     reach: float | None = None,
@@ -74,6 +77,9 @@ def end_to_end_bound(
         joint: steps in search of a smaller bound over all neurons together (THEORY.md, Theorem
             Joint parabolas), for each number of the outputs; 0: none.  150 are often enough; for
             dense and convolutional networks without products, else it changes nothing.
+        float32: bound the errors of evaluating both functions in float32 too (THEORY.md, Theorem
+            Evaluation error), under the assumptions of a ``jb.Arithmetic``; see
+            ``.evaluation`` and ``.largest_evaluated`` of the result.
         tol: as for :func:`jaxbarron.switch`; so are ``particles``, ``reach`` and ``direct``.
 
     Returns:
@@ -87,7 +93,8 @@ def end_to_end_bound(
         The errors of :func:`jaxbarron.switch`.
 
     Example:
-        >>> from jaxbarron.domains import Ball, Box
+        >>> import jax.numpy as jnp
+        >>> from jaxbarron.domains import Box
         >>> net = lambda x: jnp.sum(jnp.tanh(3 * x))
         >>> box = Box([-0.1, -0.1], [0.1, 0.1])
         >>> bound = end_to_end_bound(net, {"tanh": "relu"}, jnp.zeros(2), box=box, tol=1e-2)
@@ -95,13 +102,22 @@ def end_to_end_bound(
         ('rigorous', True)
     """
     demand = Demand(tol, particles, reach, direct)
-    network, _ = network_with_rules(fn, rules, args, argument, demand)
+    network, planned = network_with_rules(fn, rules, args, argument, demand)
     if joint < 0:
         raise UsageError(
             f"given: joint={joint}; expected: a number of steps >= 0; do: e.g. joint=150"
         )
     region = region_of(args, argument, box, ball)
-    return network_difference(network, region, classes=classes, joint=joint)
+    bound = network_difference(network, region, classes=classes, joint=joint)
+    if float32 is False:
+        return bound
+    given: Mapping[Source, Target] = {x.site.path: (x.kernel, x.target) for x in planned}
+    errors = [
+        float32_error(f, *args, box=box, ball=ball, argument=argument,
+                      arithmetic=None if float32 is True else float32)
+        for f in (fn, switch(fn, given))
+    ]  # fmt: skip
+    return replace(bound, evaluation=(errors[0], errors[1]))
 
 
 def network_with_rules(
@@ -115,7 +131,7 @@ def network_with_rules(
     check_callable(fn)
     read = read_rules(rules, demand)
     call = split_call(args, {})
-    free = _place_of(call, args, argument)
+    free = place_of(call, args, argument)
     scope = scope_of(trace(fn, call), read.own)
     planned = plan_replacements(read, tuple(sites_of(scope)), tuple(opaque_paths(scope)))
     kernels = {x.site.path: exactly(x.kernel, x.target) for x in planned}
@@ -131,43 +147,8 @@ def network_of_function(
     """The graph of a function with these kernels at its sites, by their paths."""
     check_callable(fn)
     call = split_call(args, {})
-    free = _place_of(call, args, argument)
+    free = place_of(call, args, argument)
     return _marked(scope_of(trace(fn, call), ()), call, free, kernels)
-
-
-def region_of(args: tuple[Any, ...], argument: int, box: Box | None, ball: Ball | None) -> Region:
-    """The region that the options speak of."""
-    if (box is None) == (ball is None):
-        raise UsageError(
-            "given: both or none of box and ball; expected: one of them; do: e.g. "
-            "box=jb.Box(x.ravel() - r, x.ravel() + r), or ball=jb.Ball(r, ord=2)"
-        )
-    if box is not None:
-        return box
-    assert ball is not None
-    centre = np.asarray(args[argument], np.float64).ravel()
-    return Around(tuple(centre.tolist()), ball)
-
-
-def _place_of(call: Call, args: tuple[Any, ...], argument: int) -> int:
-    """The position of the chosen argument among the arrays of the call."""
-    if not 0 <= argument < len(args):
-        raise UsageError(
-            f"given: argument={argument} of {len(args)}; expected: the position of the input among "
-            "the arguments; do: e.g. argument=0"
-        )
-    leaves = [len(split_call((x,), {}).arrays) for x in args]
-    chosen = args[argument]
-    if not hasattr(chosen, "shape") or not jnp.issubdtype(chosen.dtype, jnp.floating):
-        raise UsageError(
-            f"given: a {type(chosen).__name__} as the input; expected: one array of floats; do: "
-            "choose another argument, or wrap the function so that the input is one array"
-        )
-    return sum(count for count, x in zip(leaves[:argument], args, strict=False) if _has_arrays(x))
-
-
-def _has_arrays(x: Any) -> bool:
-    return any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(x))
 
 
 def exactly(kernel: ParticleMeasure, target: Activation) -> Replaced:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.classes import Classes, classes_of
 from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
+from jaxbarron.bounds.networks.floating import EvaluationError
 from jaxbarron.bounds.networks.graph import Network
 from jaxbarron.bounds.networks.refined import Parabolas, refiner_of
 from jaxbarron.bounds.networks.regions import Region, region_form
@@ -34,6 +35,8 @@ class DifferenceBound:
             None where it was not asked for, or not bounded.
         parabolas: for each output the multipliers of its joint bound; None where there is none, or
             it was not asked for.
+        evaluation: the errors of evaluating the original and the new network in floating point;
+            None where they were not asked for.
     """
 
     lower: tuple[Any, ...]
@@ -43,12 +46,23 @@ class DifferenceBound:
     by_site: tuple[tuple[str, float], ...]
     classes: Classes | None = None
     parabolas: tuple[Parabolas | None, ...] | None = None
+    evaluation: tuple[EvaluationError, EvaluationError] | None = None
 
     @property
     def largest(self) -> float:
         """The largest change of any output: the networks are eps-equivalent with this eps."""
         ends = [np.max(np.abs(x), initial=0.0) for x in (*self.lower, *self.upper)]
         return float(max(ends, default=0.0))
+
+    @property
+    def largest_evaluated(self) -> float:
+        """The largest difference of two evaluations: real change and both errors together.
+
+        inf where the errors were not asked for.
+        """
+        if self.evaluation is None:
+            return float("inf")
+        return (self.largest + sum(x.largest for x in self.evaluation)) * (1 + 2.0**-40)
 
 
 def network_difference(

@@ -1,6 +1,7 @@
 """Softmax: numbers known up to a maximum that cancels in the end.
 
-``exp(x - max x) / sum exp(x - max x)`` does not depend on the maximum, and neither do the bounds:
+``exp(x - max x) / sum exp(x - max x)`` does not depend on the maximum, and neither do the bounds
+(nor does ``max x + log sum exp(x - max x)``):
 what was taken off is remembered place by place, and must have gone before anything else is done.
 Other numbers than the maximum would do as well, so nothing has to be known of it but that it is
 finite.
@@ -62,12 +63,20 @@ def apply_relative(
         return list(operands)
     if name == "max" and _is_minus_infinity(first):
         return [operands[1]]
+    if name == "is_finite" and isinstance(first, Relative):
+        return [Known(np.ones(shape, bool))]  # the maximum of reals is one
+    if name == "select_n" and isinstance(first, Known) and not first.is_real:
+        taken = {int(x) for x in np.unique(first.value)}
+        if len(taken) == 1:  # the same operand everywhere
+            return [operands[1 + taken.pop()]]
     if name in MOVES and isinstance(first, Relative):
         (rows,) = bound(eqn, [first.rows])
         base = None if first.base is None else rules[name](reader, eqn, [first.base])[0]
         return [Relative(base, np.asarray(rows), first.shift)]
     if isinstance(first, Relative) and first.base is not None:
         if name == "exp" and first.shift:
+            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, False)]
+        if name == "abs" and not first.shift:
             return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, False)]
         if name == "log" and not first.shift:
             return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, True)]
@@ -76,11 +85,22 @@ def apply_relative(
             rows = first.rows.min(axis=axes)
             if np.array_equal(rows, first.rows.max(axis=axes)):
                 return [Relative(rules[name](reader, eqn, [first.base])[0], rows, False)]
+    if name == "add" and all(isinstance(x, Relative) for x in operands):
+        return [_whole_again(*operands)]
     if name in ("sub", "div", "mul") and len(operands) == 2:
         found = _of_two(reader, eqn, operands, rules, shape)
         if found is not None:
             return [found]
     raise NoRule(f"{name}: of numbers relative to a maximum, which it would need to know")
+
+
+def _whole_again(x: Relative, y: Relative) -> Any:
+    """``(base - M) + M``: what a logarithm of a sum of exponentials ends with."""
+    if x.base is None:
+        x, y = y, x
+    if x.base is None or y.base is not None or not x.shift or not np.array_equal(x.rows, y.rows):
+        raise NoRule("add: of numbers relative to a maximum, which it would need to know")
+    return x.base
 
 
 def _is_minus_infinity(x: Any) -> bool:
