@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +13,23 @@ import jax
 import numpy as np
 import typer
 
-from jaxbarron.activations import Activation, activation
-from jaxbarron.cli.output import check_may_write, check_writable, working, write_json
+from jaxbarron.activations import Activation
+from jaxbarron.cli.output import check_writable, working, write_json
 from jaxbarron.cli.report import ReportWanted, made_report, show_reports
 from jaxbarron.cli.shared import PROBE, shared_plan
 from jaxbarron.cli.subjects import DEFAULT_BATCH, Subject, demo_subject, own_subject
+from jaxbarron.cli.switch_options import (
+    DEFAULT_TOL,
+    check_folder,
+    checked_loss,
+    checked_radius,
+    demand_of,
+    names_of,
+    refuse,
+    targets_of,
+)
 from jaxbarron.cli.switch_report import Outcome, print_report, save_outcomes, switch_document
-from jaxbarron.errors import ToleranceError, UsageError
+from jaxbarron.errors import UsageError
 from jaxbarron.report.subject import OwnModel, users_code
 from jaxbarron.report.whole import SwitchReport
 from jaxbarron.switching import Replacement, Site, find_activations, plan_switch, switch
@@ -29,7 +38,6 @@ from jaxbarron.switching.validate import compare_outputs, judge, model_outputs, 
 
 __all__ = ["switch_command"]
 
-_DEFAULT_TOL = 1e-3
 _DEMO_SOURCE = "gelu"
 
 
@@ -96,7 +104,7 @@ def switch_command(
     ] = None,
     tol: Annotated[
         float | None,
-        typer.Option("--tol", help=f"Largest certified error at each site [{_DEFAULT_TOL:g}]."),
+        typer.Option("--tol", help=f"Largest certified error at each site [{DEFAULT_TOL:g}]."),
     ] = None,
     particles: Annotated[
         int | None, typer.Option("--particles", help="Size of each kernel, instead of --tol.")
@@ -221,21 +229,21 @@ def switch_command(
                  "--learning-rate": learning_rate, "--optimiser": optimiser,
                  "--max-steps": max_steps, "--prune-to": prune_to}  # fmt: skip
     if demo:
-        _refuse(own, "--model")
+        refuse(own, "--model")
     if report_dir is None:
-        _refuse(of_report, "--report")
+        refuse(of_report, "--report")
         if output_tol is None:
-            _refuse({"--radius": radius}, "--report or --output-tol")
+            refuse({"--radius": radius}, "--report or --output-tol")
         if model:
-            _refuse({"--seed": seed}, "--demo or --report")
+            refuse({"--seed": seed}, "--demo or --report")
     options = _Options(
-        _names(source) or ((_DEMO_SOURCE,) if demo else ()), _targets(to),
-        *_demand(tol, particles, output_tol), _checked_loss(max_loss), output_tol,
-        _checked_radius(radius),
+        names_of(source) or ((_DEMO_SOURCE,) if demo else ()), targets_of(to),
+        *demand_of(tol, particles, output_tol), checked_loss(max_loss), output_tol,
+        checked_radius(radius),
     )  # fmt: skip
     check_writable(json_file)
-    _check_folder("--save", save_dir)
-    _check_folder("--report", report_dir)
+    check_folder("--save", save_dir)
+    check_folder("--report", report_dir)
     wanted = ReportWanted.read(
         report_dir, seed, finetune_steps, learning_rate, loss, optimiser, radius, max_steps,
         options.max_loss, prune_to,
@@ -263,71 +271,6 @@ def switch_command(
         show_reports(reports, wanted.folder, quiet=str(json_file) == "-")
     if any(outcome.verdict.outcome == "do not switch" for outcome in outcomes):
         raise typer.Exit(1)
-
-
-# ------------------------------------------------------------------ options
-
-
-def _refuse(options: dict[str, Any], owner: str) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise UsageError(
-                f"given: {name} without {owner}; expected: it with {owner} only; do: leave it out"
-            )
-
-
-def _names(texts: Sequence[str] | None) -> tuple[str, ...]:
-    names = (name.strip() for text in texts or () for name in text.split(","))
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def _targets(to: Sequence[str] | None) -> tuple[Activation, ...]:
-    names = _names(to)
-    if not names:
-        raise UsageError("given: no target; expected: --to NAME; do: e.g. --to relu")
-    return tuple(dict.fromkeys(activation(name) for name in names))
-
-
-def _demand(
-    tol: float | None, particles: int | None, output_tol: float | None
-) -> tuple[float | None, int | None]:
-    given = {"--tol": tol, "--particles": particles, "--output-tol": output_tol}
-    several = [f"{name} {value:g}" for name, value in given.items() if value is not None]
-    if len(several) > 1:
-        raise UsageError(
-            f"given: {' and '.join(several)}; expected: one of them; do: choose the error at a "
-            "site, the size of a kernel, or the change of the outputs"
-        )
-    return (tol, particles) if several else (_DEFAULT_TOL, None)
-
-
-def _checked_radius(radius: float | None) -> float | None:
-    if radius is not None and not (math.isfinite(radius) and radius > 0):
-        raise ToleranceError(
-            f"given: --radius {radius}; expected: a finite number > 0; do: e.g. --radius 0.05"
-        )
-    return radius
-
-
-def _checked_loss(max_loss: float | None) -> float | None:
-    if max_loss is not None and not (math.isfinite(max_loss) and max_loss >= 0):
-        raise ToleranceError(
-            f"given: --max-loss {max_loss}; expected: a finite number >= 0; do: e.g. 0.005"
-        )
-    return max_loss
-
-
-def _check_folder(option: str, folder: Path | None) -> None:
-    """Nothing is made before there is something to put in it; that it can be made is seen now."""
-    if folder is None:
-        return
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise UsageError(
-            f"given: {option} {folder}, but {there} is no folder; expected: a folder, or a name "
-            "for one; do: choose another name"
-        )
-    check_may_write(there, f"{option} {folder}")
 
 
 # ------------------------------------------------------------------ the work

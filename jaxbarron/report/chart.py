@@ -113,12 +113,12 @@ class Chart:
         points = " ".join(f"{a},{b}" for a, b in (*there, *back))
         self._parts.append(f'<polygon class="band {name}" points="{points}"/>')
 
-    def level(self, y: float, name: str, text: str = "") -> None:
-        """A line across at one height, labelled at its right end."""
+    def level(self, y: float, name: str, text: str = "", below: bool = False) -> None:
+        """A line across at one height, labelled at its right end above it, or below."""
         (a, b), (c, _) = self.at(self.x.low, y), self.at(self.x.high, y)
         self._parts.append(f'<line class="{name}" x1="{a}" y1="{b}" x2="{c}" y2="{b}"/>')
         if text:
-            place = f'x="{c - 4}" y="{b - 5}" text-anchor="end"'
+            place = f'x="{c - 4}" y="{b + 13 if below else b - 5}" text-anchor="end"'
             self._parts.append(f'<text class="note" {place}>{escape(text)}</text>')
 
     def dot(self, x: float, y: float, name: str, title: str = "", filled: bool = True) -> None:

@@ -105,7 +105,7 @@ def curves(runs: Sequence[tuple[int, FineTuning]], training: Training) -> str:
         chart.band(run.steps, [a for a, _ in run.excess_spread], [b for _, b in run.excess_spread],
                    series(k))  # fmt: skip
     if axis.scale == "linear":
-        chart.level(0.0, "zero", "the sham switch")
+        chart.level(0.0, "zero", "the sham switch", below=True)
     chart.level(training.tolerance, "bound", "tolerance")
     for k, run in runs:
         chart.line(run.steps, run.excess, series(k))
@@ -123,7 +123,7 @@ def knots(path: KnotPath, training: Training, name: str) -> str:
     chart = Chart("Knots removed in training", steps, axis, height=280)
     chart.band(run.steps, [a for a, _ in run.excess_spread], [b for _, b in run.excess_spread],
                name)  # fmt: skip
-    chart.level(0.0, "zero", "the sham switch")
+    chart.level(0.0, "zero", "the sham switch", below=True)
     chart.level(training.tolerance, "bound", "tolerance")
     chart.line(run.steps, run.excess, name)
     for stage in path.stages:

@@ -1,5 +1,7 @@
 """Knots removed in training: the schedule, the run, what is certified of its result."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,3 +127,13 @@ def test_nothing_to_remove_and_bad_input():
         jb.ReportOptions(pruned_to=-1)
     with pytest.raises(UsageError, match="metric='f1'"):
         jb.remove_knots(net, W, RULES, X, Y, metric="f1")
+
+
+def test_the_example_runs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples"))
+    import knots_removed
+
+    found = knots_removed.main(steps=20)
+    out = capsys.readouterr().out
+    assert out.count("(rigorous)") == len(found.stages)
+    assert found.stages[-1].particles == 2
