@@ -369,6 +369,21 @@ def test_a_witness_is_saved_and_verified(run, tmp_path):
     assert run("verify", file)[0] == 0
 
 
+def test_a_gap_that_is_not_reached_is_shown(run, monkeypatch):
+    monkeypatch.setattr("jaxbarron.cli.sharp.sharp_constant", lambda *_: None)
+    status, out, _ = run("constant", "silu", "relu", "--sharp", "--rel-gap", "1e-12")
+    assert status == 0
+    assert "C, sharp" in out
+    assert "the relative gap asked for was not reached" in out
+
+
+def test_a_weight_of_infinite_constant_is_said_to_be(run):
+    status, out, _ = run("constant", "sigmoid", "relu", "--weight", "l2")
+    assert status == 0
+    assert "infinite" in out
+    assert "sigma(0) is not 0" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -378,7 +393,9 @@ def test_a_witness_is_saved_and_verified(run, tmp_path):
         (("constant", "tanh", "relu", "--reach", "-1"), "a finite number > 0"),
         (("constant", "tanh", "relu", "--reach", "nan"), "a finite number > 0"),
         (("constant", "tanh", "relu", "--weight", "0"), "a whole number from 1 to 16"),
-        (("constant", "tanh", "relu", "--weight", "l2"), "or bias-free"),
+        (("constant", "tanh", "relu", "--weight", "l1"), "bias-free or l2"),
+        (("constant", "tanh", "--s", "2", "--weight", "l2"), "the target relu"),
+        (("constant", "tanh", "relu", "--weight", "bias-free", "--save", "x.json"), "leave --save"),
         (("constant", "tanh", "sigmoid", "--sharp"), "a target RePU_s, s >= 1"),
         (("constant", "silu", "relu", "--sharp", "--rel-gap", "2"), "from 1e-12 to 1"),
         (("constant", "tanh", "relu", "--sharp", "--reach", "2"), "one of them"),

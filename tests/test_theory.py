@@ -87,7 +87,8 @@ def test_no_private_part_of_jax_is_touched() -> None:
 
 
 FLOORS = [
-    ("errors",), ("programs",), ("activations",), ("domains",), ("measures",), ("norms",),
+    ("errors",), ("table_files",), ("programs",), ("activations",), ("domains",), ("measures",),
+    ("norms",),
     ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("trade_off",),
     ("atlas",), ("tighten",),
     ("switching",), ("plots",), ("report",),

@@ -21,6 +21,7 @@ from jaxbarron.bounds.edge_kernels import EdgeKernel, embedding_kernel
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
 from jaxbarron.bounds.sharp import sharp_constant
+from jaxbarron.bounds.sharp.euclidean import euclidean_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
 from jaxbarron.errors import UnreachableTargetError, UsageError
@@ -156,7 +157,7 @@ def embedding_constant(
     target: Source,
     *,
     order: int | None = None,
-    weight: Literal["reach", "bias_free"] = "reach",
+    weight: Literal["reach", "bias_free", "l2"] = "reach",
     rel_gap: float | None = None,
 ) -> Constant:
     """``lower <= C <= upper`` for the embedding constant of :func:`embedding`, as a number.
@@ -168,7 +169,9 @@ def embedding_constant(
         target: the same.
         order: the same.
         weight: ``"reach"``, as in :func:`embedding`; ``"bias_free"``: ``w^s`` and ``|alpha|^s``,
-            where the target is RePU_s, s >= 1 (THEORY.md, Theorem Bias free).
+            where the target is RePU_s, s >= 1 (THEORY.md, Theorem Bias free); ``"l2"``:
+            ``(w^2 + b^2)^(1/2)`` for both, where the target is ReLU (Theorem Euclidean weights),
+            to ``rel_gap``, 1e-3 by default, which takes seconds.
         rel_gap: where the interval is wider than this and the target is RePU_s, s >= 1, a proof
             is searched for (THEORY.md, Theorem One reach), which takes seconds.  The result is a
             true interval also where the gap is not reached.
@@ -190,7 +193,8 @@ def embedding_constant(
             f"given: rel_gap={rel_gap!r}; expected: from 1e-12 to 1; do: e.g. rel_gap=1e-6"
         )
     if weight != "reach":
-        return _in_other_weight(activation(source), activation(target), order, weight)
+        pair = activation(source), activation(target)
+        return _in_other_weight(*pair, order, weight, 1e-3 if rel_gap is None else rel_gap)
     found = embedding(source, target, order=order)
     reason = ""
     if found.witness is not None:
@@ -212,15 +216,19 @@ def embedding_constant(
 
 
 def _in_other_weight(
-    sigma: Activation, tau: Activation, order: int | None, weight: str
+    sigma: Activation, tau: Activation, order: int | None, weight: str, rel_gap: float
 ) -> Constant:
     s = tau.homogeneity
-    if weight != "bias_free" or not s or sigma.homogeneity is not None or order not in (None, s):
+    known = {"bias_free": s, "l2": s == 1}.get(weight)
+    if not known or sigma.homogeneity is not None or order not in (None, s):
         raise UsageError(
             f"given: weight={weight!r} for {sigma.name} in {tau.name}; expected: 'reach', or "
-            "'bias_free' for a source that is no RePU and a target RePU_s, s >= 1, at order s; do: "
-            "leave the weight out"
+            "'bias_free' for a source that is no RePU and a target RePU_s, s >= 1, at order s, or "
+            "'l2' for such a source and the target ReLU; do: leave the weight out"
         )
+    assert s is not None
+    if weight == "l2":
+        return euclidean_constant(sigma, rel_gap=max(rel_gap, 1e-6))
     return bias_free_constant(sigma, s)
 
 

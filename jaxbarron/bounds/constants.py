@@ -7,8 +7,6 @@ Theorem Taylor cost); no quadrature is involved.
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -17,18 +15,14 @@ from typing import Any
 import flint
 
 from jaxbarron.activations import Activation, activation
-from jaxbarron.balls.envelopes import HalfLine, Unknown
-from jaxbarron.balls.integrals import Combination
 from jaxbarron.balls.roots import inner_ball
 from jaxbarron.balls.series import local_series, working_precision
-from jaxbarron.balls.suprema import Piece, lower_float, supremum, upper_float
-from jaxbarron.balls.tails import linear_argument, tail_jet
+from jaxbarron.balls.suprema import lower_float, upper_float
 from jaxbarron.balls.weights import Weight, distance_weight, reach_weight, unit_weight
 from jaxbarron.bounds.density import (
     BITS,
     SERIES,
     Constant,
-    Jumps,
     atom,
     integral,
     jumps_of,
@@ -36,14 +30,14 @@ from jaxbarron.bounds.density import (
 )
 from jaxbarron.bounds.polynomial_cost import polynomial_cost
 from jaxbarron.errors import DomainError, UsageError
-from jaxbarron.programs import Program
 
 __all__ = [
     "Constant",
     "absolute_moment",
+    "checked_power",
     "density_moment",
     "density_part",
-    "growth_constant",
+    "density_term",
     "moment_between",
     "polynomial_cost",
     "polynomial_part",
@@ -53,7 +47,6 @@ __all__ = [
 ]
 
 _LARGEST_ORDER = 16
-_REL = 1e-6  # of the supremum in growth_constant
 
 
 Source = str | Activation | Callable[[Any], Any]
@@ -84,7 +77,7 @@ def taylor_constant(source: Source, s: int, *, reach: float | None = None) -> Co
         >>> found.lower <= 2.47681168808847 <= found.upper < 2.4768116880885
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     if reach is None:
         return _density_cost(sigma, s, reach_weight(s), None, "Taylor cost")
     weight = distance_weight(_checked_reach(reach), s, flint.fmpq(0))
@@ -112,7 +105,7 @@ def density_moment(source: Source, s: int, power: int, *, reach: float | None = 
         >>> found.lower <= 1.0 <= found.upper
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     if not 0 <= power <= s:
         raise UsageError(
             f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
@@ -171,7 +164,7 @@ def variation_constant(source: Source, s: int) -> Constant:
         >>> found.lower <= 2.0 <= found.upper
         True
     """
-    return _density_cost(activation(source), _checked_order(s), unit_weight(), None, "Taylor cost")
+    return _density_cost(activation(source), checked_power(s), unit_weight(), None, "Taylor cost")
 
 
 def absolute_moment(source: Source, s: int, power: int, *, reach: float | None = None) -> Constant:
@@ -192,7 +185,7 @@ def absolute_moment(source: Source, s: int, power: int, *, reach: float | None =
         >>> found.lower <= 2.0 <= found.upper
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     if not 0 <= power <= s:
         raise UsageError(
             f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
@@ -222,7 +215,7 @@ def moment_between(source: Source, s: int, power: int, start: float, end: float)
         >>> found.lower <= 0.7615941559557649 <= found.upper
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     if not 0 <= power <= s:
         raise UsageError(
             f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
@@ -234,7 +227,9 @@ def moment_between(source: Source, s: int, power: int, start: float, end: float)
         )
     weight = distance_weight(flint.fmpq(0), power, flint.fmpq(0))
     ends = rational(start), rational(end)
-    return integral(sigma.program, jumps_of(sigma), _density(s), weight, *ends, "Taylor embedding")
+    return integral(
+        sigma.program, jumps_of(sigma), density_term(s), weight, *ends, "Taylor embedding"
+    )
 
 
 def density_part(source: Source, s: int, spread: float, offset: float) -> Constant:
@@ -258,7 +253,7 @@ def density_part(source: Source, s: int, spread: float, offset: float) -> Consta
         >>> found.lower == found.upper == 2.0
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     if not (math.isfinite(spread) and spread >= 0 and math.isfinite(offset)):
         raise DomainError(
             f"given: spread={spread}, offset={offset}; expected: a finite spread >= 0 and a finite "
@@ -269,30 +264,7 @@ def density_part(source: Source, s: int, spread: float, offset: float) -> Consta
     w, b = rational(spread), rational(offset)
     weight = distance_weight(w, s, b)
     kinks = jumps_of(sigma)
-    return integral(sigma.program, kinks, _density(s), weight, b - w, b + w, "Taylor cost")
-
-
-def growth_constant(source: Source, s: int) -> Constant:
-    """``C = 2 sup|D| (2^(s+1) - 1)/(s+1)!`` plus atoms: the cost with one more power of reach.
-
-    The Taylor kernel of a particle of reach rho, without its polynomial part, costs at most
-    ``C (1 + rho)^(s+1)`` where D is merely bounded, as for sin and cos (Theorem Growing cost).
-    The enclosure is one of C, of relative width about 1e-6.
-
-    Args:
-        source: as in :func:`taylor_constant`.
-        s: the power of RePU_s.
-
-    Raises:
-        UsageError: s is out of range.
-
-    Example:
-        >>> found = growth_constant("sin", 1)
-        >>> found.lower <= 3.0 <= found.upper < 3.00001
-        True
-    """
-    sigma, s = activation(source), _checked_order(s)
-    return _growth(sigma.program, jumps_of(sigma), s)
+    return integral(sigma.program, kinks, density_term(s), weight, b - w, b + w, "Taylor cost")
 
 
 def polynomial_part(source: Source, s: int) -> Constant:
@@ -313,7 +285,7 @@ def polynomial_part(source: Source, s: int) -> Constant:
         >>> found.lower <= 2.0 <= found.upper
         True
     """
-    sigma, s = activation(source), _checked_order(s)
+    sigma, s = activation(source), checked_power(s)
     at_a_kink = next((k for k in jumps_of(sigma) if k.location == 0), None)
     with working_precision(BITS, SERIES):
         rough = None if at_a_kink is None else atom(sigma.program, at_a_kink, s + 1)
@@ -337,7 +309,8 @@ def polynomial_part(source: Source, s: int) -> Constant:
 # ------------------------------------------------------------------ arguments
 
 
-def _checked_order(s: int) -> int:
+def checked_power(s: int) -> int:
+    """s, if it is a whole number from 0 to 16; UsageError otherwise."""
     if isinstance(s, bool) or not isinstance(s, int) or not 0 <= s <= _LARGEST_ORDER:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
             f"given: s={s!r}; expected: a whole number from 0 to {_LARGEST_ORDER}; do: e.g. s=2"
@@ -353,7 +326,8 @@ def _checked_reach(reach: float) -> Any:
     return rational(reach)
 
 
-def _density(s: int) -> tuple[tuple[int, Any], ...]:
+def density_term(s: int) -> tuple[tuple[int, Any], ...]:
+    """D/s! as a combination of derivatives."""
     return ((s + 1, flint.fmpq(1, math.factorial(s))),)
 
 
@@ -362,63 +336,4 @@ def _density_cost(
 ) -> Constant:
     end = None if reach is None else rational(reach)
     start = None if end is None else -end
-    return integral(sigma.program, jumps_of(sigma), _density(s), weight, start, end, theorem)
-
-
-# ----------------------------------------------------------------- growing cost
-
-
-@functools.lru_cache(maxsize=512)
-def _growth(program: Program, kinks: tuple[Jumps, ...], s: int) -> Constant:
-    theorem = "Growing cost"
-    factorial = math.factorial(s)
-    start = 8.0 + 2 * max((abs(k.location) for k in kinks), default=0.0)
-    while True:
-        far = _bound_beyond(program, s, start)
-        if far is not None or start > 2**20:
-            break
-        start *= 2
-    if far is None:
-        reason = f"the derivative of order {s + 1} is not known to be bounded"
-        return Constant(0.0, math.inf, theorem, reason)
-    end = rational(start)
-    # finite here means: no kink that is not declared, no derivative without a bound
-    inner = integral(program, kinks, _density(s), unit_weight(), -end, end, theorem)
-    if not math.isfinite(inner.upper):
-        return inner
-    with working_precision(BITS, SERIES):
-        places = sorted({rational(k.location) for k in kinks})
-        ends = [-end, *places, end]
-        model = Combination(program, ((s + 1, flint.fmpq(1)),)).model
-        pieces = [Piece(a, b, model) for a, b in itertools.pairwise(ends)]
-        top = supremum(pieces, rel=_REL)
-        factor = flint.arb(flint.fmpq(2 * (2 ** (s + 1) - 1), math.factorial(s + 1)))
-        atoms = flint.arb(0)
-        for kink in kinks:
-            # sup over rho of (rho + |t|)^s / (1 + rho)^(s+1), rho >= |t|, bounded in two ways
-            t = abs(flint.arb(kink.location))
-            low = flint.fmpq(2**s * s**s, (s + 1) ** (s + 1))
-            share = flint.arb(low).min(flint.arb(1).max(t) ** s / (1 + t))
-            atoms += abs(atom(program, kink, s + 1)) / factorial * share
-        lower = lower_float(factor * flint.arb(top.lower) + atoms)
-        upper = upper_float(factor * flint.arb(max(top.upper, far)) + atoms)
-    return Constant(lower, upper, theorem)
-
-
-def _bound_beyond(program: Program, s: int, start: float) -> float | None:
-    """sup of |D| on ``|z| >= start``; None where no bound was found."""
-    bounds: list[float] = []
-    with working_precision(BITS, SERIES):
-        half = HalfLine(rational(start))
-        for side in (-1, 1):
-            jet = tail_jet(program, half, linear_argument(half, side, 1, 0, s + 1))
-            if isinstance(jet, Unknown):
-                return None
-            tail = half.multiply(half.constant(flint.fmpq(math.factorial(s + 1))), jet[s + 1])
-            if tail.degree > 0:
-                return None
-            bound = abs(flint.arb(tail.coefficient(0))) + half.bound(tail.envelope)
-            if not bound.is_finite():
-                return None
-            bounds.append(upper_float(bound))
-    return max(bounds)
+    return integral(sigma.program, jumps_of(sigma), density_term(s), weight, start, end, theorem)

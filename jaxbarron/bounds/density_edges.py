@@ -11,8 +11,9 @@ import flint
 from jaxbarron.activations import Activation
 from jaxbarron.balls.series import local_series, working_precision
 from jaxbarron.balls.suprema import upper_float
-from jaxbarron.bounds.constants import absolute_moment, growth_constant
+from jaxbarron.bounds.constants import absolute_moment
 from jaxbarron.bounds.edge import Edge, make_edge
+from jaxbarron.bounds.growing_cost import growth_constant
 from jaxbarron.bounds.lines import tail_line
 from jaxbarron.bounds.mean_kernels import largest_of_bernstein, mean_of_kernels, prices
 

@@ -20,10 +20,19 @@ from jaxbarron.certificates import AnyCertificate, constant_certificate, save, s
 from jaxbarron.cli.kernel import target_activation
 from jaxbarron.cli.open_pairs import print_open
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
-from jaxbarron.cli.sharp import attained, bias_free, gain, parse_weight, proved, sharp_document
+from jaxbarron.cli.sharp import (
+    attained,
+    gain,
+    in_other_weight,
+    parse_weight,
+    proved,
+    sharp_document,
+)
 from jaxbarron.errors import UsageError
 
 __all__ = ["constant_command"]
+
+_NOT_REACHED = "the relative gap asked for was not reached"
 
 
 def constant_command(
@@ -39,7 +48,7 @@ def constant_command(
     ] = None,
     weight: Annotated[
         str | None,
-        typer.Option("--weight", help="p of the weight (1 + rho)^p (default: natural); bias-free."),
+        typer.Option("--weight", help="p of (1 + rho)^p (default: natural); bias-free; l2."),
     ] = None,
     sharp: Annotated[
         bool,
@@ -79,24 +88,31 @@ def constant_command(
     parsed = parse_weight(weight)
     if reach is not None and (sharp or isinstance(parsed, str)):
         raise UsageError(
-            "given: --reach with --sharp or bias-free; expected: one of them; do: leave one out"
+            "given: --reach with --sharp, bias-free or l2; expected: one of them; do: leave one out"
+        )
+    if save_file is not None and isinstance(parsed, str):
+        raise UsageError(
+            f"given: --save with --weight {parsed}; expected: the weight of the reach, whose "
+            "constants have certificates; do: leave --save or --weight out"
         )
     order = parsed if isinstance(parsed, int) else natural_order(tau)
     with working(f"{sigma.name} in {tau.name}"):
         rows = _closed_forms(sigma, tau.homogeneity, reach)
         found = embedding(sigma, tau, order=order)
         certificate = _certificate(found, reach)
-        free = bias_free(sigma, tau) if isinstance(parsed, str) else None
-        if free is not None:
-            name = "C, bias-free weights"
+        free = None
+        if isinstance(parsed, str):
+            free = in_other_weight(sigma, tau, parsed, rel_gap)
+            name = f"C, {parsed} weights"
             theorem = f"Theorem {free.theorem}"
             rows.insert(0, _Row(name, free.lower, free.upper, theorem, free.reason))
         best = None
         # what is infinite or has a closed form needs no search: the interval says it
         if sharp and free is None and found.lower < found.upper < math.inf:
             best = proved(sigma, tau, order, rel_gap)
-            certificate = sharp_certificate(best)
-            _add_sharp(rows, best)
+            if best is not None:
+                certificate = sharp_certificate(best)
+                _add_sharp(rows, best)
     if save_file is not None:
         if certificate is None:
             raise UsageError(
@@ -113,7 +129,10 @@ def constant_command(
     if str(json_file) != "-":
         _print(found, rows)
         if best is not None:
-            _print_sharp(best)
+            _print_sharp(best, rel_gap)
+        elif sharp and free is None and found.lower < found.upper < math.inf:
+            gap = found.upper / found.lower - 1 if found.lower else math.inf
+            console().print(f"\n{_NOT_REACHED}: the interval above has {gap:.1e}", soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -146,9 +165,11 @@ def _add_sharp(rows: list[_Row], best: SharpConstant) -> None:
         rows.append(_Row(name, 0.0, known[0], "Theorem Taylor cost", ""))
 
 
-def _print_sharp(best: SharpConstant) -> None:
+def _print_sharp(best: SharpConstant, rel_gap: float) -> None:
     out = console()
     out.print(f"\nattained {attained(best)}; relative gap {best.gap:.1e}", soft_wrap=True)
+    if best.gap > rel_gap:
+        out.print(f"{_NOT_REACHED}", soft_wrap=True)
     text = closed_form(best)
     if text:
         within = f"and C within {rounded_up(best.gap, 2)} of it, relatively"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 from jaxbarron.activations import Activation
-from jaxbarron.bounds.bias_free import bias_free_constant
+from jaxbarron.atlas import embedding_constant
 from jaxbarron.bounds.constants import Constant, polynomial_part, taylor_constant
 from jaxbarron.bounds.edges import checked_order
 from jaxbarron.bounds.sharp import SharpConstant, check_evidence, sharp_constant
@@ -14,31 +14,35 @@ from jaxbarron.bounds.sharp.closed_forms import closed_form
 from jaxbarron.bounds.sharp_edges import sharp_entry
 from jaxbarron.errors import UsageError
 
-__all__ = ["attained", "bias_free", "gain", "parse_weight", "proved", "sharp_document"]
+__all__ = ["attained", "gain", "in_other_weight", "parse_weight", "proved", "sharp_document"]
+
+_EUCLIDEAN_GAP = 1e-3  # what the cells of the half plane reach in seconds
 
 
 def parse_weight(text: str | None) -> int | str | None:
-    """The order p, ``"bias-free"``, or None for the natural order.
+    """The order p, ``"bias-free"`` or ``"l2"``, or None for the natural order.
 
     Raises:
         UsageError: anything else.
     """
-    if text is None or text == "bias-free":
+    if text is None or text in ("bias-free", "l2"):
         return text
     try:
         return checked_order(int(text))
     except ValueError:
         raise UsageError(
             f"given: --weight {text!r}; expected: a whole number from 1 to 16, p of (1 + rho)^p, "
-            "or bias-free; do: e.g. --weight 1"
+            "bias-free or l2; do: e.g. --weight 1"
         ) from None
 
 
-def proved(sigma: Activation, tau: Activation, order: int, rel_gap: float) -> SharpConstant:
+def proved(sigma: Activation, tau: Activation, order: int, rel_gap: float) -> SharpConstant | None:
     """The proof in the table, if its gap is small enough, or one that is searched for.
 
+    The table's where the search finds none; None where there is neither.
+
     Raises:
-        UsageError: the pair is none to which Theorem One reach applies here, or none was found.
+        UsageError: the pair is none to which Theorem One reach applies here.
     """
     s = tau.homogeneity
     if not s or sigma.homogeneity is not None:
@@ -50,18 +54,13 @@ def proved(sigma: Activation, tau: Activation, order: int, rel_gap: float) -> Sh
         raise UsageError(
             f"given: --rel-gap {rel_gap!r}; expected: from 1e-12 to 1; do: e.g. --rel-gap 1e-6"
         )
-    entry = sharp_entry(sigma, tau, order)
+    entry, found = sharp_entry(sigma, tau, order), None
     if entry is not None and entry.evidence is not None:
         found = check_evidence(sigma, s, order, entry.evidence)
         if found.gap <= rel_gap:
             return found
     searched = sharp_constant(sigma, s, order, rel_gap)
-    if searched is None or not math.isfinite(searched.upper):
-        raise UsageError(
-            f"given: --sharp for {sigma.name} in {tau.name} at order {order}; expected: a pair "
-            "for which the search finds a proof; do: leave --sharp out for the interval known"
-        )
-    return searched
+    return found if searched is None or not math.isfinite(searched.upper) else searched
 
 
 def attained(found: SharpConstant) -> str:
@@ -85,18 +84,22 @@ def gain(found: SharpConstant) -> tuple[float, float] | None:
     return (cost, cost / found.upper) if math.isfinite(cost) else None
 
 
-def bias_free(sigma: Activation, tau: Activation) -> Constant:
-    """Theorem Bias free, for a pair to which it applies.
+def in_other_weight(sigma: Activation, tau: Activation, weight: str, rel_gap: float) -> Constant:
+    """Theorem Bias free or Theorem Euclidean weights, for a pair to which it applies.
 
     Raises:
         UsageError: it does not apply.
     """
-    if not tau.homogeneity or sigma.homogeneity is not None:
+    named: Literal["bias_free", "l2"] = "l2" if weight == "l2" else "bias_free"
+    s = tau.homogeneity
+    if not s or sigma.homogeneity is not None or (weight == "l2" and s != 1):
+        expected = "the target relu" if weight == "l2" else "a target RePU_s, s >= 1"
         raise UsageError(
-            f"given: --weight bias-free for {sigma.name} in {tau.name}; expected: a source that "
-            "is no RePU and a target RePU_s, s >= 1; do: leave --weight out"
+            f"given: --weight {weight} for {sigma.name} in {tau.name}; expected: a source that "
+            f"is no RePU and {expected}; do: leave --weight out"
         )
-    return bias_free_constant(sigma, tau.homogeneity)
+    gap = max(rel_gap, _EUCLIDEAN_GAP) if weight == "l2" else None
+    return embedding_constant(sigma, tau, weight=named, rel_gap=gap)
 
 
 def sharp_document(found: SharpConstant) -> dict[str, Any]:

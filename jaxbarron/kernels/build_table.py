@@ -6,18 +6,15 @@ the file is replaced as a whole after each entry, so that it is never half writt
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxbarron.activations import activation
 from jaxbarron.errors import ToleranceError
 from jaxbarron.kernels.splines import build_spline
 from jaxbarron.kernels.table import TABLE_FORMAT, entry_to_json
+from jaxbarron.table_files import read_entries, write_table
 
 __all__ = ["DEGREES", "SOURCES", "TOLERANCES", "main"]
 
@@ -36,8 +33,7 @@ def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> in
     """Build what is missing from the table at ``path``; progress goes to stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     path = path or Path(__file__).with_name("table.json")
-    fresh = "--fresh" in arguments or not path.exists()
-    entries: list[dict[str, Any]] = [] if fresh else json.loads(path.read_text())["entries"]
+    entries = read_entries(path, fresh="--fresh" in arguments)
     known = {(e["source"], e["s"], e["tol"]): e for e in entries}
     wanted = [(activation(x).name, s, tol) for x in SOURCES for s in DEGREES for tol in TOLERANCES]
     for number, (source, s, tol) in enumerate(wanted, start=1):
@@ -50,21 +46,11 @@ def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> in
                 print(f"[{number}/{len(wanted)}] {source} s={s} {tol:g}: left out", file=sys.stderr)
                 continue
             known[source, s, tol] = entry_to_json(source, tol, spline)
-            _write(path, [known[key] for key in wanted if key in known])
+            write_table(path, TABLE_FORMAT, [known[key] for key in wanted if key in known])
         count = len(known[source, s, tol]["tau"])
         print(f"[{number}/{len(wanted)}] {source} s={s} {tol:g}: {count} knots", file=sys.stderr)
-    _write(path, [known[key] for key in wanted if key in known])
+    write_table(path, TABLE_FORMAT, [known[key] for key in wanted if key in known])
     return 0
-
-
-def _write(path: Path, entries: list[dict[str, Any]]) -> None:
-    lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
-    text = f'{{"format":{TABLE_FORMAT},"entries":[\n{lines}\n]}}\n'
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".table-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(name, 0o644)  # mkstemp's file is the owner's alone
-    os.replace(name, path)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ so every entry is the same kernel on every machine, bit by bit.
 from __future__ import annotations
 
 import functools
-import json
-from importlib import resources
 from typing import Any
 
-from jaxbarron.errors import CertificateFileError
 from jaxbarron.kernels.exact_tails import DyadicSpline, kernel_of_spline
 from jaxbarron.measures import ParticleMeasure
+from jaxbarron.table_files import read_table
 
 __all__ = ["TABLE_FORMAT", "entries", "entry_from_json", "entry_to_json", "lookup"]
 
@@ -37,14 +35,10 @@ def lookup(source: str, s: int, tol: float) -> ParticleMeasure | None:
 @functools.cache
 def entries() -> dict[tuple[str, int, float], DyadicSpline]:
     """Every entry of the shipped table by (activation, s, tolerance)."""
-    text = resources.files("jaxbarron.kernels").joinpath("table.json").read_text("utf-8")
-    data: Any = json.loads(text)
-    if data["format"] != TABLE_FORMAT:
-        raise CertificateFileError(
-            f"given: a kernel table of format {data['format']}; expected: {TABLE_FORMAT}; do: run "
-            "python -m jaxbarron.kernels.build_table"
-        )
-    return {(e["source"], e["s"], e["tol"]): entry_from_json(e) for e in data["entries"]}
+    rows = read_table(
+        "jaxbarron.kernels", "table.json", TABLE_FORMAT, "jaxbarron.kernels.build_table"
+    )
+    return {(e["source"], e["s"], e["tol"]): entry_from_json(e) for e in rows}
 
 
 def entry_to_json(source: str, tol: float, spline: DyadicSpline) -> dict[str, Any]:

@@ -20,13 +20,13 @@ from jaxbarron.bounds.constants import (
     absolute_moment,
     density_moment,
     density_part,
-    growth_constant,
     polynomial_cost,
     polynomial_part,
     taylor_constant,
     variation_constant,
     weighted_moment,
 )
+from jaxbarron.bounds.growing_cost import growth_constant
 from jaxbarron.errors import DomainError, UnknownActivationError, UsageError
 
 # Source: mpmath, 25 digits, split at the roots; silu/3 at 40 digits (2.8935579791292219835).

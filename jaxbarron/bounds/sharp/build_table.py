@@ -1,4 +1,6 @@
-"""Build ``table.json``: ``python -m jaxbarron.bounds.sharp.build_table [--fresh | --check]``.
+"""Build ``table.json`` and ``weights.json``.
+
+``python -m jaxbarron.bounds.sharp.build_table [--fresh | --check]``
 
 Deterministic, and resumable: what the file already holds is kept (``--fresh`` starts anew), and
 the file is replaced as a whole after each entry, so that it is never half written.  ``--check``
@@ -7,15 +9,11 @@ proves every entry again from its evidence, and exits with 1 where one does not 
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxbarron.activations import Activation, activation, registered_activations, repu
 from jaxbarron.bounds.sharp.proof import check_evidence
@@ -26,14 +24,24 @@ from jaxbarron.bounds.sharp.table import (
     entry_from_json,
     entry_to_json,
 )
+from jaxbarron.bounds.sharp.waves import is_wave
+from jaxbarron.bounds.sharp.weights import (
+    WEIGHTS_FORMAT,
+    build_weight_entry,
+    wanted_weights,
+    weight_entry_from_json,
+    weight_entry_holds,
+    weight_entry_to_json,
+)
 from jaxbarron.bounds.witnesses import find_witness
 from jaxbarron.kernels import hierarchy_constant
+from jaxbarron.table_files import read_entries, write_table
 
 __all__ = ["MOST", "build_entry", "main", "wanted"]
 
 MOST = 4  # the targets are RePU_1 to RePU_4
 _HIERARCHY = 5
-_MOST_ABOVE = 2  # and at order s + 1 to RePU_2
+_MOST_ABOVE = 2  # and at order s + 1 to RePU_2, for sin and cos to RePU_4
 _GAP = 1e-6
 _PADDING = 2.0**-46
 
@@ -43,7 +51,8 @@ def wanted() -> Iterator[tuple[Activation, int, int]]:
     smooth = [sigma for sigma in registered_activations() if sigma.homogeneity is None]
     for extra in (0, 1):
         for sigma in smooth:
-            for s in range(1, (_MOST_ABOVE if extra else MOST) + 1):
+            most = _MOST_ABOVE if extra and not is_wave(sigma) else MOST
+            for s in range(1, most + 1):
                 yield sigma, s, s + extra
     for t in range(_HIERARCHY + 1):
         for s in range(1, _HIERARCHY + 1):
@@ -71,13 +80,13 @@ def build_entry(sigma: Activation, s: int, order: int) -> SharpEntry | None:
 
 
 def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> int:
-    """Build what is missing from the table at ``path``; progress goes to stderr."""
+    """Build what is missing from the tables at ``path`` and beside it; progress goes to stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     path = path or Path(__file__).with_name("table.json")
     if "--check" in arguments:
-        return _check(path)
-    fresh = "--fresh" in arguments or not path.exists()
-    rows: list[dict[str, Any]] = [] if fresh else json.loads(path.read_text())["entries"]
+        return max(_check(path), _check_weights(path.with_name("weights.json")))
+    fresh = "--fresh" in arguments
+    rows = read_entries(path, fresh=fresh)
     known = {(e["source"], e["s"], e["order"]): e for e in rows}
     todo = list(wanted())
     keys = [(sigma.name, s, order) for sigma, s, order in todo]
@@ -89,17 +98,44 @@ def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> in
                 print(f"{label}: left out", file=sys.stderr, flush=True)
                 continue
             known[sigma.name, s, order] = entry_to_json(entry)
-            _write(path, [known[key] for key in keys if key in known])
+            write_table(path, TABLE_FORMAT, [known[key] for key in keys if key in known])
         found = known[sigma.name, s, order]
         lower, upper = float.fromhex(found["lower"]), float.fromhex(found["upper"])
         gap = upper / lower - 1 if math.isfinite(upper) else 0.0
         print(f"{label}: {lower!r}, gap {gap:.1e}", file=sys.stderr, flush=True)
-    _write(path, [known[key] for key in keys if key in known])
+    write_table(path, TABLE_FORMAT, [known[key] for key in keys if key in known])
+    _build_weights(path.with_name("weights.json"), fresh)
     return 0
 
 
+def _build_weights(path: Path, fresh: bool) -> None:
+    known = {(e["source"], e["weight"], e["s"]): e for e in read_entries(path, fresh=fresh)}
+    todo = list(wanted_weights())
+    for number, (sigma, weight, s) in enumerate(todo, start=1):
+        key = sigma.name, weight, s
+        if key not in known:
+            known[key] = weight_entry_to_json(build_weight_entry(sigma, weight, s))
+        lower, upper = (float.fromhex(known[key][name]) for name in ("lower", "upper"))
+        label = f"[{number}/{len(todo)}] {sigma.name} in repu({s}), weight {weight}"
+        print(f"{label}: {lower!r} to {upper!r}", file=sys.stderr, flush=True)
+    write_table(path, WEIGHTS_FORMAT, [known[sigma.name, w, s] for sigma, w, s in todo])
+
+
+def _check_weights(path: Path) -> int:
+    rows, failures = read_entries(path), 0
+    for number, row in enumerate(rows, start=1):
+        entry, start = weight_entry_from_json(row), time.perf_counter()
+        holds = weight_entry_holds(entry)
+        failures += not holds
+        label = f"[{number}/{len(rows)}] {entry.source} in repu({entry.s}), weight {entry.weight}"
+        verdict = "holds" if holds else "DOES NOT HOLD"
+        spent = time.perf_counter() - start
+        print(f"{label}: {verdict}, {spent:.2f} s", file=sys.stderr, flush=True)
+    return 1 if failures else 0
+
+
 def _check(path: Path) -> int:
-    rows = json.loads(path.read_text())["entries"]
+    rows = read_entries(path)
     failures = 0
     for number, row in enumerate(rows, start=1):
         entry = entry_from_json(row)
@@ -115,16 +151,6 @@ def _check(path: Path) -> int:
         verdict = "holds" if holds else "DOES NOT HOLD"
         print(f"{label}: {verdict}, {spent:.2f} s", file=sys.stderr, flush=True)
     return 1 if failures else 0
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    lines = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-    text = f'{{"format":{TABLE_FORMAT},"entries":[\n{lines}\n]}}\n'
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".table-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(name, 0o644)  # mkstemp's file is the owner's alone
-    os.replace(name, path)
 
 
 if __name__ == "__main__":

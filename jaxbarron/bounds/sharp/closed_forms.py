@@ -10,6 +10,7 @@ import flint
 
 from jaxbarron.balls.series import working_precision
 from jaxbarron.bounds.sharp.proof import SharpConstant
+from jaxbarron.bounds.sharp.waves import is_wave
 
 __all__ = ["CLOSED_FORMS", "closed_form"]
 
@@ -52,8 +53,19 @@ CLOSED_FORMS: dict[tuple[str, int, float], tuple[str, Callable[[], Any]]] = {
 }
 
 
+# sin and cos at order s + 1 (Theorem Waves)
+_WAVES: dict[int, tuple[str, Callable[[], Any]]] = {
+    1: ("6/pi", lambda: 6 / flint.arb.pi()),
+    2: ("14/(3 pi)", lambda: 14 / (3 * flint.arb.pi())),
+    3: ("5/(2 pi)", lambda: 5 / (2 * flint.arb.pi())),
+    4: ("31/(30 pi)", lambda: 31 / (30 * flint.arb.pi())),
+}
+
+
 def closed_form(found: SharpConstant) -> str:
-    """The closed form of a constant's lower bound at the natural order, "" where none is known.
+    """The closed form of a constant's lower bound, "" where none is known.
+
+    At the natural order, and at order s + 1 for sin and cos (Theorem Waves).
 
     C is at least this number: A_s, or ``|sigma(0)|``.  That the number lies in the interval, and
     that the lower bound is found where the closed form is, are checked here; so the constant is at
@@ -66,7 +78,11 @@ def closed_form(found: SharpConstant) -> str:
         '8/(3 sqrt 3)'
     """
     known = CLOSED_FORMS.get((found.source.name, found.s, found.reach))
-    if known is None or found.order != found.s:
+    if found.order == found.s + 1 and math.isinf(found.reach) and is_wave(found.source):
+        known = _WAVES.get(found.s)
+    elif found.order != found.s:
+        known = None
+    if known is None:
         return ""
     text, number = known
     with working_precision(128):

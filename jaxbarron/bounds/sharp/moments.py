@@ -67,7 +67,7 @@ class AbsoluteMoments:
     # ------------------------------------------------------------------ what is asked for
 
     def jet(self, ball: Any, side: int, *, after: bool = False) -> list[Any]:
-        """``sigma^(k)(side * x)/k!``, k <= s + 1, for all x in the ball; NaN where not smooth.
+        """``sigma^(k)(side * x)/k!``, k <= s + 2, for all x in the ball; NaN where not smooth.
 
         At a kink the limit from within [-x, x], or from without if ``after``.
         """
@@ -78,7 +78,7 @@ class AbsoluteMoments:
                 point = inner_ball(side * ball.fmpq(), side if after else -side)
             else:
                 point = _turned(ball, side)
-            length = self.s + 2
+            length = self.s + 3
             argument = flint.arb_series([point, 1], prec=length)
             series = local_series(self.sigma.program, argument, point)
             found = list(series.coefficients[:length])
@@ -96,8 +96,23 @@ class AbsoluteMoments:
 
     def size(self, ball: Any) -> Any:
         """``(|D(x)| + |D(-x)|)/s!`` for all x in the ball, atoms apart."""
+        return sum((abs(self.density(ball, side)) for side in (-1, 1)), flint.arb(0))
+
+    def density(self, ball: Any, side: int) -> Any:
+        """``D(side * x)/s!`` for all x in the ball, atoms apart: the mean value theorem's, if less.
+
+        The series at a wide ball counts sigma's own cancellations twice; that at the middle, with
+        the next derivative over the ball, leaves an error of second order.
+        """
         order = self.s + 1
-        return order * sum((abs(self.jet(ball, side)[order]) for side in (-1, 1)), flint.arb(0))
+        wide = self.jet(ball, side)
+        plain = order * wide[order]
+        if ball.is_exact() or not wide[order + 1].is_finite():
+            return plain
+        middle = self.jet(exact(ball.mid().fmpq()), side)[order]
+        spread = (order + 1) * wide[order + 1] * flint.arb(0, ball.rad())
+        near = order * (middle + spread)
+        return near if near.rad() < plain.rad() else plain
 
     def at(self, rho: Any, *, after: bool = False) -> list[Any]:
         """The moments at a dyadic rational rho in [0, end]; ``after``: their limit from above."""

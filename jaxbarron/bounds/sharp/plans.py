@@ -97,6 +97,11 @@ class PlanCost:
             for k in range(s + 1)
         ]
 
+    @property
+    def polynomial(self) -> list[Any]:
+        """Of a fixed plan: P in powers of z."""
+        return self._polynomial(flint.fmpq(0), False)
+
     # ---------------------------------------------------------------------------- inside
 
     def _jet(self, ball: Any, after: bool) -> list[Any]:
@@ -135,7 +140,8 @@ class PlanCost:
             if speed == 0:
                 continue
             place = flint.arb(exact(start + speed * middle), exact(abs(speed)) * radius)
-            top = self._jet(place, False)[s + 1] * ((s + 1) * speed * change)
+            side = -1 if place < 0 else 1
+            top = self.moments.density(place if side > 0 else -place, side) * (speed * change)
             for k in range(s + 1):
                 power = (-place) ** (s - k) if k < s else flint.arb(1)
                 changes[k] = changes[k] + math.comb(s, k) * top * power

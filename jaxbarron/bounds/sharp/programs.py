@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,15 @@ from jaxbarron.bounds.polynomial_cost import polynomial_cost
 from jaxbarron.bounds.sharp.evidence import Plan
 from jaxbarron.programs import evaluate_program
 
-__all__ = ["Found", "exceeded", "fixed_plan", "free_plan"]
+__all__ = [
+    "Found", "exceeded", "fixed_plan", "followed", "free_plan", "powers_at", "spanning",
+]  # fmt: skip
 
 _GRAIN = 2.0**-52  # shares are multiples of it, so that their differences are exact
 _SNAP = 1e-7
 _CELLS = 64
 _COARSE = 12
+_FASTEST = 2.0  # of a step, in reaches a reach
 _NARROW = 2.0**-24  # of the reach: steps are no nearer to each other
 _PLAIN = (math.inf, -1.0, 1.0, -0.5, 0.5, -2.0, 2.0, 0.25, -0.25)  # powers to fill up with
 
@@ -85,7 +89,7 @@ def exceeded(moments: tuple[float, ...], s: int) -> tuple[Any, float]:
     inside = np.linspace(-1, 1, 2001)
     outside = 1 / np.linspace(1e-3, 1, 1000)
     grid = np.concatenate([-outside, inside, outside[::-1]])
-    rows, prices = _powers(grid, s)
+    rows, prices = powers_at(grid, s)
     ratio = np.abs(rows @ np.array(moments)) / prices
     peaks = (ratio[1:-1] >= ratio[:-2]) & (ratio[1:-1] >= ratio[2:]) & (ratio[1:-1] > 1 - 1e-4)
     found = np.flatnonzero(peaks) + 1
@@ -137,7 +141,7 @@ def _solve(sigma: Activation, s: int, rho: float, edges: Any, kinks: Any) -> Fou
         powers = np.eye(s + 1)
         prices = np.array([float(polynomial_cost(k, s)) for k in range(s + 1)])
     else:
-        powers, prices = _powers(kinks, s)
+        powers, prices = powers_at(kinks, s)
     # a share of each cell in [0, 1]; each power with either sign
     matrix = np.hstack([-changes.T, powers.T, -powers.T])
     costs = np.concatenate([np.zeros(count), prices, prices])
@@ -162,8 +166,8 @@ def _solve(sigma: Activation, s: int, rho: float, edges: Any, kinks: Any) -> Fou
     sizes = np.abs(result.x[count : count + len(powers)] - result.x[count + len(powers) :])
     used = np.flatnonzero(sizes > 1e-12 * max(1.0, float(np.sum(sizes))))
     switches = _switches(edges, shares)
-    steps = _followed(sigma, s, rho, switches, powers[used])
-    return Found(Plan(steps, _spanning(kinks, sizes, powers)), excess, moments)
+    steps = followed(sigma, s, rho, switches, powers[used])
+    return Found(Plan(steps, spanning(kinks, sizes, powers)), excess, moments)
 
 
 def _switches(edges: Any, shares: Any) -> list[tuple[float, int]]:
@@ -190,8 +194,8 @@ def _switches(edges: Any, shares: Any) -> list[tuple[float, int]]:
     return found
 
 
-def _followed(
-    sigma: Activation, s: int, rho: float, switches: list[tuple[float, int]], powers: Any
+def followed(
+    sigma: Activation, s: int, rho: float, switches: Sequence[tuple[float, float]], powers: Any
 ) -> tuple[tuple[float, float, float], ...]:
     """The switches as functions c + t rho along which the polynomial stays in the used powers.
 
@@ -202,7 +206,7 @@ def _followed(
     ends = np.abs(np.abs(places) - rho) <= 1e-9 * rho
     inner = ~ends
     for kink in sigma.kinks:
-        inner &= np.abs(places - kink.location) > 1e-12
+        inner &= np.abs(places - kink.location) > 1e-9 * rho
     speeds = np.where(ends, np.sign(places), 0.0)
     normal = _complement(powers, s)
     if len(normal) and inner.any():
@@ -211,6 +215,11 @@ def _followed(
         there = _newton(sigma, s, near, here + speeds * (near - rho), changes, inner, normal)
         places = here
         speeds = np.where(inner, (there - here) / (near - rho), speeds)
+        if np.max(np.abs(speeds)) > _FASTEST:
+            # the polynomial hardly feels these steps: where D changes its sign, or nearly so
+            places = np.array([c for c, _ in switches])
+            turns = np.abs(_densities(sigma, s, places)) <= 1e-9
+            speeds = np.where(ends, np.sign(places), np.where(inner & ~turns, places / rho, 0.0))
     order = np.argsort(places, kind="stable")
     steps: list[tuple[float, float, float]] = []
     for i in order:
@@ -218,6 +227,11 @@ def _followed(
         start = 0.0 if ends[i] else float(places[i]) - speed * rho
         steps.append((start, speed, float(changes[i])))
     return tuple(steps)
+
+
+def _densities(sigma: Activation, s: int, places: Any) -> Any:
+    top = _derivatives(sigma, s + 1)[-1]
+    return np.nan_to_num(np.asarray(evaluate_program(top, places), float))
 
 
 def _complement(powers: Any, s: int) -> Any:
@@ -232,11 +246,10 @@ def _complement(powers: Any, s: int) -> Any:
 def _newton(
     sigma: Activation, s: int, rho: float, places: Any, changes: Any, inner: Any, normal: Any
 ) -> Any:
-    top = _derivatives(sigma, s + 1)[-1]
     places = places.copy()
     for _ in range(8):
         value = normal @ (changes @ _taylor(sigma, s, places, rho))
-        density = np.nan_to_num(np.asarray(evaluate_program(top, places), float))
+        density = _densities(sigma, s, places)
         slopes = np.stack(
             [
                 changes * density / math.factorial(s) * math.comb(s, k) * (-places) ** (s - k)
@@ -251,7 +264,7 @@ def _newton(
     return places
 
 
-def _powers(kinks: Any, s: int) -> tuple[Any, Any]:
+def powers_at(kinks: Any, s: int) -> tuple[Any, Any]:
     """Rows: ((y - t)/(1 + |t|))^s in powers of y; and their prices."""
     finite = np.isfinite(kinks)
     t = np.where(finite, kinks, 0.0)
@@ -261,7 +274,7 @@ def _powers(kinks: Any, s: int) -> tuple[Any, Any]:
     return rows, np.where(np.abs(kinks) >= 1, 1.0, 2.0)
 
 
-def _spanning(kinks: Any, sizes: Any, powers: Any) -> tuple[float, ...]:
+def spanning(kinks: Any, sizes: Any, powers: Any) -> tuple[float, ...]:
     """s + 1 of the powers that span all polynomials: those that are used, and far ones."""
     used = [i for i in np.argsort(-sizes)[: powers.shape[1]] if sizes[i] > 1e-13]
     plain = [int(np.argmin(np.abs(1 / (kinks + 1e-300) - 1 / t))) for t in _PLAIN]

@@ -25,6 +25,7 @@ from jaxbarron.bounds.sharp.evidence import Dual, Evidence, Plan
 from jaxbarron.bounds.sharp.functionals import excess_from_moments, is_in_the_body
 from jaxbarron.bounds.sharp.moments import AbsoluteMoments
 from jaxbarron.bounds.sharp.plans import PlanCost
+from jaxbarron.bounds.sharp.waves import is_wave, settled_from, wave_limit
 
 __all__ = [
     "BITS", "SharpConstant", "bound_beyond", "bound_stage", "check_evidence", "full_moments",
@@ -90,11 +91,11 @@ def _checked(source: Activation, s: int, order: int, evidence: Evidence) -> Shar
         return SharpConstant(source, s, order, 0.0, math.inf, evidence)
     lower = lower_of_dual(source, s, order, evidence.dual)
     with working_precision(BITS, s + _SERIES):
-        upper = _upper(source, s, order, evidence)
+        upper = _upper(source, s, order, evidence, lower)
     return SharpConstant(source, s, order, lower, upper, evidence)
 
 
-def _upper(source: Activation, s: int, order: int, evidence: Evidence) -> float:
+def _upper(source: Activation, s: int, order: int, evidence: Evidence, lower: float) -> float:
     before = 0.0
     for stage in evidence.stages:
         if stage.start != before or not stage.start < stage.end < math.inf:
@@ -103,7 +104,7 @@ def _upper(source: Activation, s: int, order: int, evidence: Evidence) -> float:
     moments = moments_up_to(source, s, evidence.end)
     if moments.reason:
         return math.inf
-    upper = bound_beyond(source, moments, evidence.beyond, order, evidence.end)
+    upper = bound_beyond(source, moments, evidence.beyond, order, evidence.end, lower)
     goal = max(evidence.goal, upper)
     for stage in evidence.stages:
         if not math.isfinite(upper):
@@ -130,16 +131,38 @@ def full_moments(source: Activation, s: int) -> tuple[float, ...]:
 
 
 def bound_beyond(
-    source: Activation, moments: AbsoluteMoments, plan: Plan, order: int, end: float
+    source: Activation,
+    moments: AbsoluteMoments,
+    plan: Plan,
+    order: int,
+    end: float,
+    known: float = 0.0,
 ) -> float:
-    """The largest ratio for all reaches from ``end`` on, with all of D and a fixed plan."""
-    whole = full_moments(source, moments.s)
-    if not (plan.holds_on(end, math.inf) and math.isfinite(sum(whole))):
+    """The largest ratio for all reaches from ``end`` on, with all of D and a fixed plan.
+
+    From one integral over R where that stays below ``known``, a lower bound of the constant, so
+    that nothing is lost; from s + 1 of them otherwise.
+    """
+    if order == moments.s + 1 and is_wave(source):
+        settled = exact(rational(end)) >= settled_from(moments.s)
+        return upper_float(wave_limit(moments.s)) if settled else math.inf
+    if not plan.holds_on(end, math.inf):
         return math.inf
-    cost = PlanCost(moments, plan, order)
-    start = rational(end)
+    cost, s, start = PlanCost(moments, plan, order), moments.s, rational(end)
+    top = absolute_moment(source, s, s).upper
+    if not math.isfinite(top):
+        return math.inf
+    inner = moments.at(start, after=True)
+    tail = (flint.arb(top) - inner[s]).max(flint.arb(0))  # int |t|^s |D|/s! over |t| > end
+    rows = cost.bernstein([m + tail / exact(start) ** (s - k) for k, m in enumerate(inner)])
+    rough = _through_weight(rows, start, None, order - s)
+    if rough <= known:
+        return rough
+    whole = full_moments(source, s)
+    if not math.isfinite(sum(whole)):
+        return math.inf
     rows = cost.bernstein([flint.arb(m) for m in whole])
-    return _through_weight(rows, start, None, order - moments.s)
+    return min(rough, _through_weight(rows, start, None, order - s))
 
 
 def bound_stage(
@@ -222,6 +245,9 @@ def _through_weight(rows: list[Any], low: Any, high: Any, extra: int) -> float:
 @functools.lru_cache(maxsize=512)
 def lower_of_dual(source: Activation, s: int, order: int, dual: Dual) -> float:
     """The lower bound that a functional proves; 0 where it proves none."""
+    if dual.reach == math.inf and order == s + 1 and is_wave(source):
+        with working_precision(BITS):
+            return _down(wave_limit(s))
     if dual.reach == math.inf:
         found = variation_constant(source, s).lower if order == s else 0.0
         return found if math.isfinite(found) else 0.0

@@ -11,6 +11,7 @@ from jaxbarron.activations import Activation, activation
 from jaxbarron.balls.dyadic import exact
 from jaxbarron.balls.series import working_precision
 from jaxbarron.bounds.density import rational
+from jaxbarron.bounds.sharp.active import active_plans, norm_at
 from jaxbarron.bounds.sharp.evidence import Dual, Evidence, Plan, Stage
 from jaxbarron.bounds.sharp.functionals import is_in_the_body
 from jaxbarron.bounds.sharp.moments import AbsoluteMoments
@@ -26,6 +27,7 @@ from jaxbarron.bounds.sharp.proof import (
     lower_of_dual,
     moments_up_to,
 )
+from jaxbarron.bounds.sharp.waves import is_wave
 from jaxbarron.errors import UsageError
 
 __all__ = ["sharp_constant"]
@@ -37,6 +39,7 @@ _LARGEST = 2.0**22
 _FAR = 2.0**24
 _TRIES = 60  # tiles for a plan that was made for another stage
 _HALVINGS = 14
+_NARROW = 0.13  # of the reach: wider stages than this need a plan that is followed
 # right particles only, left ones only, half of each, and the Taylor kernel at 0
 _PLAIN = (
     Plan(((0.0, -1.0, 1.0),)),
@@ -88,7 +91,10 @@ def sharp_constant(
 
 @functools.lru_cache(maxsize=512)
 def _found(source: Activation, s: int, p: int, rel_gap: float) -> SharpConstant | None:
-    if source.homogeneity is not None or not math.isfinite(sum(full_moments(source, s))):
+    if source.homogeneity is not None:
+        return None
+    settles = p == s + 1 and is_wave(source)
+    if not (settles or math.isfinite(sum(full_moments(source, s)))):
         return None
     with working_precision(BITS, s + _SERIES):
         evidence = _Search(source, s, p, rel_gap).evidence()
@@ -108,7 +114,7 @@ class _Search:
         if lower <= 0:
             return None
         goal = lower * (1 + self.rel_gap / 2)
-        beyond = self._end(goal)
+        beyond = self._end(goal, lower)
         if beyond is None:
             return None
         end, plan = beyond
@@ -165,6 +171,8 @@ class _Search:
             middle = best if low < best < high else (low + high) / 2
             if high - low < 1e-3 * middle:
                 break
+        if self._excess(middle) > 0:
+            middle = self._refined(middle)
         reach = _short(middle)
         if top == len(values) - 1 and values[-1] > values[-2] * (1 + 1e-7):
             reach = _FAR  # it grows to a limit: a particle far out comes near it
@@ -172,6 +180,22 @@ class _Search:
         beside = [abs(k.location) * (1 + 2.0**-28) for k in self.source.kinks if k.location]
         reach = max([reach, *beside], key=self._promise)
         return reach, self._promise(reach)
+
+    def _refined(self, reach: float) -> float:
+        """The peak of the exact norm near a reach; the linear programs are off by their grid."""
+        low, high = reach / 1.25, reach * 1.25
+        for _ in range(3):
+            reaches = [low + (high - low) * k / 8 for k in range(9)]
+            values = [self._exact(r) for r in reaches]
+            top = max(range(9), key=values.__getitem__)
+            low, high = reaches[max(top - 1, 0)], reaches[min(top + 1, 8)]
+        a, b, c = (self._exact(r) for r in (low, (low + high) / 2, high))
+        bend = 2 * b - a - c
+        return (low + high) / 2 + (c - a) / bend * (high - low) / 4 if bend > 0 else reach
+
+    def _exact(self, reach: float) -> float:
+        found = norm_at(self.source, self.s, reach)
+        return 0.0 if found is None else found.lower / (1 + reach) ** self.order
 
     @functools.cache  # noqa: B019
     def _promise(self, reach: float) -> float:
@@ -195,9 +219,11 @@ class _Search:
         duals = [Dual(reach)]
         found = free_plan(self.source, self.s, reach, rounds=5)
         if found is not None and found.excess > 0:
-            moments = _into_the_body(found.moments, self.s)
-            if moments is not None:
-                duals.append(Dual(reach, moments))
+            known = norm_at(self.source, self.s, reach)
+            for guess in (found.moments, () if known is None else known.moments):
+                moments = _into_the_body(guess, self.s) if guess else None
+                if moments is not None:
+                    duals.append(Dual(reach, moments))
         return duals
 
     # -------------------------------------------------------------- fixed plans
@@ -229,15 +255,16 @@ class _Search:
             self.fixed.append(found.plan)
         return False
 
-    def _end(self, goal: float) -> tuple[float, Plan] | None:
+    def _end(self, goal: float, lower: float) -> tuple[float, Plan] | None:
         """Where the last stage may end, and a plan for all beyond."""
         end = 4.0
         while end <= _LARGEST:
             moments = moments_up_to(self.source, self.s, end)
             if moments.reason:
                 return None
-            for plan in self.fixed:
-                if bound_beyond(self.source, moments, plan, self.order, end) <= goal:
+            for plan in self.fixed or _PLAIN[3:]:
+                found = bound_beyond(self.source, moments, plan, self.order, end, lower)
+                if found <= goal:
                     return end, plan
             end *= 2
         return None
@@ -264,6 +291,9 @@ class _Search:
                 self.recent.insert(0, found.plan)
                 return [Stage(start, end, found.plan)]
             break
+        plan = self._cheapest_active(moments, start, end, goal)
+        if plan is not None and self._proves(moments, plan, start, end, goal, _TRIES):
+            return [Stage(start, end, plan)]
         if left == 0:
             return None
         first = self._cover(moments, start, middle, goal, left - 1)
@@ -271,6 +301,25 @@ class _Search:
             return None
         second = self._cover(moments, middle, end, goal, left - 1)
         return None if second is None else first + second
+
+    def _cheapest_active(
+        self, moments: AbsoluteMoments, start: float, end: float, goal: float
+    ) -> Plan | None:
+        """The plan of the exact norm before the start that costs least, if little enough.
+
+        Before it: so that what moves on the stage has moved in one direction only.
+        """
+        if end > start * (1 + _NARROW) or self.vanishing <= start:
+            return None
+        best, least = None, goal
+        for plan in active_plans(self.source, self.s, start - (end - start) / 2, end):
+            if not plan.holds_on(start, end):
+                continue
+            cost = PlanCost(moments, plan, self.order)
+            most = max(float(cost.ratio(rational(r)).mid()) for r in (start, end))
+            if most < least:
+                best, least = plan, most
+        return best
 
     def _proves(
         self, moments: AbsoluteMoments, plan: Plan, start: float, end: float, goal: float,

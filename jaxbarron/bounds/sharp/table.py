@@ -7,14 +7,12 @@ its evidence; floats are hexadecimal, so that it is the same proof on every mach
 from __future__ import annotations
 
 import functools
-import json
 import math
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from jaxbarron.bounds.sharp.evidence import Evidence, evidence_from_json, evidence_to_json
-from jaxbarron.errors import CertificateFileError
+from jaxbarron.table_files import read_table
 
 __all__ = ["TABLE_FORMAT", "SharpEntry", "entries", "entry_from_json", "entry_to_json", "lookup"]
 
@@ -60,14 +58,10 @@ def lookup(source: str, s: int, order: int) -> SharpEntry | None:
 @functools.cache
 def entries() -> dict[tuple[str, int, int], SharpEntry]:
     """Every entry of the shipped table by (activation, s, order)."""
-    text = resources.files("jaxbarron.bounds.sharp").joinpath("table.json").read_text("utf-8")
-    data: Any = json.loads(text)
-    if data["format"] != TABLE_FORMAT:
-        raise CertificateFileError(
-            f"given: a table of constants of format {data['format']}; expected: {TABLE_FORMAT}; "
-            "do: run python -m jaxbarron.bounds.sharp.build_table"
-        )
-    return {(e["source"], e["s"], e["order"]): entry_from_json(e) for e in data["entries"]}
+    rows = read_table(
+        "jaxbarron.bounds.sharp", "table.json", TABLE_FORMAT, "jaxbarron.bounds.sharp.build_table"
+    )
+    return {(e["source"], e["s"], e["order"]): entry_from_json(e) for e in rows}
 
 
 def entry_to_json(entry: SharpEntry) -> dict[str, Any]:
