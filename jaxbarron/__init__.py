@@ -22,6 +22,7 @@ from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
+from jaxbarron.bounds.norm_family import Norm, norm_family, norm_grid
 from jaxbarron.bounds.parametrised_norm import parametrised_norm
 from jaxbarron.bounds.sharp import SharpConstant, sharp_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
@@ -124,6 +125,7 @@ __all__ = [
     "Line",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "Norm",
     "NormBracket",
     "Observed",
     "ParticleMeasure",
@@ -169,7 +171,9 @@ __all__ = [
     "merge",
     "norm",
     "norm_bracket",
+    "norm_family",
     "norm_function",
+    "norm_grid",
     "observed_kernel",
     "opaque_parts",
     "parametrised_norm",
