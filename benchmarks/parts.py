@@ -104,6 +104,7 @@ def _norm_cells(figure: NormFigure) -> tuple[str, ...]:
     return (
         figure.source,
         str(figure.s),
+        str(figure.particles),
         f"{figure.program_error:.1e}",
         f"{figure.program_seconds:.3f}",
         f"{figure.gap:.1e}",
@@ -211,8 +212,8 @@ PARTS = {
     "norms": Part(
         "norms on an interval",
         lambda _: "exact norms on an interval, and one linear program by HiGHS for each",
-        ("source", "s", "program's error", "its s", "gap asked", "gap met", "values/s", "ratio",
-         "rigorous ms"),
+        ("source", "s", "its particles", "its error", "its s", "gap asked", "gap met", "values/s",
+         "ratio", "rigorous ms"),
         1,
         norm_figures,
         _norm_cells,

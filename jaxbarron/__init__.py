@@ -23,6 +23,7 @@ from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.networks.floating import Arithmetic, EvaluationError
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
+from jaxbarron.bounds.norm_family import Norm, norm_family, norm_grid
 from jaxbarron.bounds.parametrised_norm import parametrised_norm
 from jaxbarron.bounds.sharp import SharpConstant, sharp_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
@@ -138,6 +139,7 @@ __all__ = [
     "Line",
     "NetworkCertificate",
     "NonEmbeddingCertificate",
+    "Norm",
     "NormBracket",
     "Observed",
     "ParticleMeasure",
@@ -184,7 +186,9 @@ __all__ = [
     "merge",
     "norm",
     "norm_bracket",
+    "norm_family",
     "norm_function",
+    "norm_grid",
     "observed_kernel",
     "opaque_parts",
     "parametrised_norm",

@@ -31,6 +31,7 @@ __all__ = ["GaugeBody", "rigorous_gauge"]
 
 _BITS = 128
 _GRID = 12  # nodes on each of the four arcs: kinks inside and outside, on both sides
+_FEW = 6  # likewise, where few digits are asked for
 _ROUNDING = 64  # units of rounding that the gauge is raised by
 
 
@@ -112,9 +113,17 @@ class GaugeBody:
     @functools.cached_property
     def nodes(self) -> np.ndarray:
         """A fixed grid of x whose constraints come near the body, with all its corners."""
+        return self._grid(_GRID)
+
+    @functools.cached_property
+    def few_nodes(self) -> np.ndarray:
+        """A coarser grid with all corners; s = 1, homogeneous: there is nothing but corners."""
+        return self._grid(1 if self.s == 1 and self.weight == "homogeneous" else _FEW)
+
+    def _grid(self, count: int) -> np.ndarray:
         if self.weight == "bias_free" or self.s == 0:
             return np.array([0.5])
-        arc = (1 - np.cos(np.pi * np.arange(_GRID + 1) / _GRID)) / 4
+        arc = (1 - np.cos(np.pi * np.arange(count + 1) / count)) / 4
         half = np.concatenate([arc, 0.5 + arc[1:]])
         return np.concatenate([-half[:0:-1], half])
 

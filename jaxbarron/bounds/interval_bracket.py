@@ -18,11 +18,11 @@ from jaxtyping import Array, Float
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_dual import (
     constraint_curvature,
-    excess_of,
     lower_excess,
     objective_curvature,
-    split_at_roots,
+    scaled_excess,
 )
+from jaxbarron.bounds.interval_planes import cutting_planes
 from jaxbarron.bounds.interval_primal import upper_excess
 from jaxbarron.bounds.interval_profile import Jets, Profile, density_cost, sample, split
 from jaxbarron.bounds.interval_program import solve_program
@@ -75,6 +75,8 @@ def interval_bracket(
     kinks: bool,
     rel_gap: Any = _REL_GAP,
     rounds: int = _ROUNDS,
+    planes: int = 0,
+    fixed: Jets | None = None,
 ) -> IntervalBracket:
     """The norm of a function on [-1, 1] in RePU_s, between two bounds.
 
@@ -90,13 +92,18 @@ def interval_bracket(
         kinks: whether f has kinks at edges.
         rel_gap: stop at this gap, relative to the norm; no less than 256 units of rounding.
         rounds: at most so many steps of Newton's method, and cutting planes.
+        planes: at most so many cheap rounds of cutting planes before them.
+        fixed: the same jets of parameters under ``stop_gradient``; the search, which needs no
+            derivatives, is then compiled without them.
     """
     profile = sample(jets, edges, kinks=kinks)
     density = density_cost(body, profile, jets)
     if body.size == 1:
         found = jax.lax.stop_gradient(_one_moment(body, profile))
     else:
-        found = jax.lax.stop_gradient(_search(body, profile, jets, density, rel_gap, rounds))
+        found = jax.lax.stop_gradient(
+            _search(body, profile, jets, density, rel_gap, rounds, planes)
+        )
     # the maximum over the body is at least 0, which M = 0 gives
     moments = jnp.where(found.lower > 0, found.moments, 0)
     excess = lower_excess(body, profile, jets, moments)
@@ -118,7 +125,13 @@ class _Found(NamedTuple):
 
 
 def _search(
-    body: GaugeBody, profile: Profile, jets: Jets, density: Any, rel_gap: Any, rounds: int
+    body: GaugeBody,
+    profile: Profile,
+    jets: Jets,
+    density: Any,
+    rel_gap: Any,
+    rounds: int,
+    planes: int,
 ) -> IntervalBracket:
     dtype = profile.edges.dtype
     tolerance = jnp.maximum(rel_gap, _CLOSED * jnp.finfo(dtype).eps).astype(dtype)
@@ -127,14 +140,6 @@ def _search(
     offsets = jnp.asarray(_OFFSETS, dtype)
     scale = jnp.sum(jnp.abs(linear)) + jnp.sum(profile.masses()[0][:, 0])
     scale = jnp.where(scale > 0, scale, 1)
-
-    def at(moments: Any) -> tuple[Any, Any, Any, Any]:
-        """The lower bound at M, scaled into the body, and where Q_M says that more is to learn."""
-        extrema = body.critical(moments)
-        gauge = body.gauge_at(moments, extrema)
-        scaled = moments / jnp.where(gauge > 0, gauge, 1)
-        finer, roots = split_at_roots(body, profile, jets, scaled)
-        return excess_of(body, finer, scaled), scaled, extrema, roots
 
     def round_of(state: _Found) -> _Found:
         best = state.best
@@ -172,7 +177,9 @@ def _search(
         parts = jnp.asarray(_PARTS, dtype)[:, None]
         tried = best.moments + parts * (solved.moments[1] - best.moments)
         tried = jnp.concatenate([solved.moments, tried])
-        values, scaled, learnt, changes = jax.vmap(at)(tried)
+        values, scaled, learnt, changes = jax.vmap(lambda m: scaled_excess(body, profile, jets, m))(
+            tried
+        )
         index = jnp.argmax(values)
         better = values[index] > best.lower
         lower = jnp.where(better, values[index], best.lower)
@@ -206,12 +213,9 @@ def _search(
     switches = jnp.ones((_REMEMBERED, 2 * body.s), dtype)
     count = base.size + extrema * offsets.size + cuts.size
     none = jnp.zeros(count, dtype)
-    edges = jnp.zeros(profile.edges.size + body.s * offsets.size + switches.size, dtype)
-    shares = jnp.zeros(2 * edges.size - 1 if profile.kinks else edges.size - 1, dtype)
-    infinite = jnp.asarray(jnp.inf, dtype)
-    start = IntervalBracket(
-        -infinite, infinite, zero, jnp.zeros_like(linear), edges, shares, none, none
-    )
+    edges = profile.edges.size + body.s * offsets.size + switches.size
+    first = cutting_planes(body, profile, jets, density, tolerance, planes).padded(edges, count)
+    start = IntervalBracket(first.lower, first.upper, zero, *first[2:])
     state = _Found(start, none, none, cuts, switches, jnp.zeros((), jnp.int32))
     return jax.lax.while_loop(going, round_of, state).best
 

@@ -19,6 +19,7 @@ __all__ = [
     "excess_of",
     "lower_excess",
     "objective_curvature",
+    "scaled_excess",
     "split_at_roots",
 ]
 
@@ -64,6 +65,20 @@ def excess_of(body: GaugeBody, profile: Profile, moments: Float[Array, " k"]) ->
     cells = profile.functionals(body)
     value = jnp.sum(profile.polynomial(body) * moments)
     return value - jnp.sum(jnp.abs(jnp.sum(cells * moments, axis=-1))) / 2
+
+
+def scaled_excess(
+    body: GaugeBody, profile: Profile, jets: Jets, moments: Float[Array, " k"]
+) -> tuple[Any, Any, Any, Any]:
+    """The bound of :func:`excess_of` at M scaled into the body, M, and where to look again.
+
+    The extrema of ``|Q_M| / price`` and the sign changes of Q_M, each padded.
+    """
+    extrema = body.critical(moments)
+    gauge = body.gauge_at(moments, extrema)
+    scaled = moments / jnp.where(gauge > 0, gauge, 1)
+    finer, roots = split_at_roots(body, profile, jets, scaled)
+    return excess_of(body, finer, scaled), scaled, extrema, roots
 
 
 def lower_excess(

@@ -5,15 +5,24 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.activations import Activation
 from jaxbarron.bounds.regularity import jump_orders
 from jaxbarron.programs import Program, evaluate_program
 
-__all__ = ["activation_breaks", "derivative_program", "network_edges", "rough_kink"]
+__all__ = [
+    "activation_breaks",
+    "derivative_program",
+    "moved_edges",
+    "network_edges",
+    "resolving_points",
+    "rough_kink",
+]
 
 _SCAN = 4001
+_BASE_EDGES = 9  # with 0; the search adds those that it needs
 _SHAPE = np.sinh(np.linspace(-6, 6, 241))  # points z where activations of unit scale are resolved
 _BISECTIONS = 60
 _NOISE = 1e-13  # of the largest |D|: below, a change of sign is rounding
@@ -59,7 +68,7 @@ def network_edges(
 
     changes = _sign_changes(density, grid)
     own = np.concatenate(
-        [(_SHAPE[40:201:8] - o) / v for v, o in zip(w[:8], b[:8], strict=True)] or [np.zeros(0)]
+        [(resolving_points() - o) / v for v, o in zip(w[:8], b[:8], strict=True)] or [np.zeros(0)]
     )
     edges = np.concatenate([np.linspace(-1, 1, 17), kinks, changes, own[np.abs(own) < 1]])
     padding = np.ones(-len(edges) % _PAD)
@@ -68,7 +77,7 @@ def network_edges(
 
 @functools.lru_cache(maxsize=512)
 def activation_breaks(sigma: Activation, s: int, reach: float = 1e3) -> np.ndarray:
-    """The z in [-reach, reach] where sigma^(s+1) changes its sign, its kinks, and a few more."""
+    """The z in [-reach, reach] where sigma^(s+1) changes its sign, and its kinks."""
     grid = np.unique(
         np.clip(np.concatenate([_dense(), np.linspace(-reach, reach, _SCAN)]), -reach, reach)
     )
@@ -76,7 +85,20 @@ def activation_breaks(sigma: Activation, s: int, reach: float = 1e3) -> np.ndarr
     grid = np.union1d(grid, places)
     program = derivative_program(sigma, s + 1)
     changes = _sign_changes(lambda z: evaluate_program(program, z), grid)
-    return np.sort(np.concatenate([_SHAPE[40:201:8], places, changes]))
+    return np.sort(np.concatenate([places, changes]))
+
+
+def resolving_points() -> np.ndarray:
+    """z between which quadrature resolves activations of unit scale."""
+    return _SHAPE[40:201:8]
+
+
+def moved_edges(breaks: Any, w: Any, b: Any) -> Any:
+    """Sorted edges of ``sigma(w y + b)`` on [-1, 1] for breaks of sigma, w and b traced."""
+    inside = (breaks - b) / jnp.where(w > 0, w, 1)
+    inside = jnp.where(w > 0, jnp.clip(inside, -1, 1), 1)
+    base = jnp.linspace(-1, 1, _BASE_EDGES, dtype=inside.dtype)
+    return jnp.sort(jnp.concatenate([inside, base]))
 
 
 def _dense() -> np.ndarray:

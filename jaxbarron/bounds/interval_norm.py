@@ -16,7 +16,12 @@ from jaxtyping import Array, Float
 from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_bracket import IntervalBracket, interval_bracket
-from jaxbarron.bounds.interval_edges import activation_breaks, rough_kink
+from jaxbarron.bounds.interval_edges import (
+    activation_breaks,
+    moved_edges,
+    resolving_points,
+    rough_kink,
+)
 from jaxbarron.bounds.interval_evidence import evidence_of
 from jaxbarron.bounds.interval_measure import representation
 from jaxbarron.bounds.interval_problem import Problem, Source, check_exact, problem_of
@@ -30,7 +35,8 @@ from jaxbarron.norms import Weight
 __all__ = ["Bracket", "interval_norm", "norm_function", "solve_table", "theorem_of"]
 
 _ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
-_BASE_EDGES = 17
+_FEW_DIGITS = 1e-6  # from this gap on cutting planes are enough nearly always
+_PLANES = 6, 3  # rounds of them for few digits, and before Newton's method for many
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,17 +212,21 @@ def norm_function(
             "or use interval_norm, which says where the norm is finite"
         )
     breaks = activation_breaks(source, s)
+    if weight == "l2" and s % 2:  # the density part is a quadrature
+        breaks = np.union1d(breaks, resolving_points())
+    planes = _PLANES[0] if rel_gap >= _FEW_DIGITS else _PLANES[1]
     kinks = bool(source.kinks) or source.homogeneity is not None
 
     def bracket(w: Float[Array, ""], b: Float[Array, ""]) -> IntervalBracket:
         w, b = jnp.asarray(w), jnp.asarray(b)
         dtype = jnp.result_type(w, b, jnp.float32) if w.dtype != b.dtype else w.dtype
         w, b = w.astype(dtype), b.astype(dtype)
-        inside = (jnp.asarray(breaks, dtype) - b) / jnp.where(w > 0, w, 1)
-        inside = jnp.where(w > 0, jnp.clip(inside, -1, 1), 1)
-        edges = jnp.concatenate([inside, jnp.linspace(-1, 1, _BASE_EDGES, dtype=dtype)])
+        edges = moved_edges(jnp.asarray(breaks, dtype), w, b)
         jets = composed_jets(source.fn, s + 1, w, b)
-        return interval_bracket(body, jets, jnp.sort(edges), kinks=kinks, rel_gap=rel_gap)
+        fixed = composed_jets(source.fn, s + 1, *jax.lax.stop_gradient((w, b)))
+        return interval_bracket(
+            body, jets, edges, kinks=kinks, rel_gap=rel_gap, planes=planes, fixed=fixed
+        )
 
     return bracket
 

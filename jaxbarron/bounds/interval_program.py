@@ -48,7 +48,7 @@ class _Search(NamedTuple):
 
 def solve_program(
     linear: Float[Array, " k"],
-    quadratic: Float[Array, "k k"],
+    quadratic: Float[Array, "k k"] | None,
     constraints: Float[Array, "n k"],
     limits: Float[Array, " n"],
     moduli: Float[Array, "c k"],
@@ -58,7 +58,7 @@ def solve_program(
 
     Args:
         linear: B.
-        quadratic: P, symmetric and positive semidefinite.
+        quadratic: P, symmetric and positive semidefinite; None is 0.
         constraints: the q_j, which span the space.
         limits: the W_j > 0.
         moduli: the a_i.
@@ -89,17 +89,15 @@ def solve_program(
 
     def residual_of(moments: Any, prices: Any, shares: Any) -> Any:
         dual = (prices[0] - prices[1]) @ constraints + (shares[0] - shares[1]) @ moduli
-        return linear - quadratic @ moments - dual
+        return linear - dual if quadratic is None else linear - quadratic @ moments - dual
 
     def normal(state: _State) -> Any:
         """The inverse of the matrix of the Newton equations for M."""
         theta, both = state.shares / state.gaps, jnp.sum(state.shares / state.gaps, axis=0)
         theta_c = jnp.sum(state.prices / state.slack, axis=0)
-        return _inverse(
-            quadratic
-            + (constraints.T * theta_c) @ constraints
-            + (moduli.T * (4 * theta[0] * theta[1] / both)) @ moduli
-        )
+        matrix = (constraints.T * theta_c) @ constraints
+        matrix += (moduli.T * (4 * theta[0] * theta[1] / both)) @ moduli
+        return _inverse(matrix if quadratic is None else matrix + quadratic)
 
     def direction(state: _State, inverse: Any, at_prices: Any, at_shares: Any) -> Any:
         """The Newton step for given right sides of the complementarity equations."""

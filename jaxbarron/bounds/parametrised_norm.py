@@ -87,6 +87,8 @@ def parametrised_norm(
         grid = jnp.sort(jnp.concatenate([jnp.linspace(-1, 1, _EVEN, dtype=dtype), shaped]))
         found = sign_change_edges(lambda y: jets(y, 0)[..., -1], grid)
         edges = jax.lax.stop_gradient(jnp.sort(jnp.concatenate([found, grid[::8]])))
-        return interval_bracket(body, jets, edges, kinks=False)
+        still, at, offset = jax.lax.stop_gradient((parameters, w, b))
+        fixed = composed_jets(lambda z: family(still, z), s + 1, at, offset)
+        return interval_bracket(body, jets, edges, kinks=False, fixed=fixed)
 
     return bracket

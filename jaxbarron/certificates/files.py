@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from jaxbarron.activations import Activation, activation, is_known_name, is_registered
+from jaxbarron.activations import Activation, Kink, activation, is_known_name, is_registered
 from jaxbarron.errors import CertificateFileError
 from jaxbarron.programs import Program, evaluate_program
 
@@ -78,10 +79,19 @@ def digest(data: dict[str, Any]) -> str:
 
 
 def activation_to_json(sigma: Activation) -> dict[str, Any]:
-    """A registered activation by its name, a user's own function written out."""
+    """A registered activation by its name, a user's own function written out.
+
+    Its kinks are written too: what a user declares of them is part of what the claim is about.
+    """
     if is_registered(sigma):
         return {"name": sigma.name}
-    return {"name": sigma.name, "program": sigma.program.to_json()}
+    data: dict[str, Any] = {"name": sigma.name, "program": sigma.program.to_json()}
+    if sigma.kinks:
+        data["kinks"] = [
+            {"location": float(k.location).hex(), "jumps": [float(j).hex() for j in k.jumps]}
+            for k in sigma.kinks
+        ]
+    return data
 
 
 def activation_from_json(data: Any) -> Activation:
@@ -96,10 +106,22 @@ def activation_from_json(data: Any) -> Activation:
     def fn(z: Any) -> Any:
         return evaluate_program(program, z)
 
-    sigma = Activation(str(name), fn, family=str(name))
+    kinks = tuple(map(_kink, data.get("kinks", ())))  # files of earlier releases have none
+    places = [k.location for k in kinks]
+    if places != sorted(set(places)):
+        raise ValueError("the kinks are not in ascending order")
+    sigma = Activation(str(name), fn, family=str(name), kinks=kinks)
     # the stored program itself is what the claim is about, not a second trace of it
     sigma.__dict__["program"] = program
     return sigma
+
+
+def _kink(data: Any) -> Kink:
+    place, *jumps = (float.fromhex(x) for x in (data["location"], *data["jumps"]))
+    if not all(map(math.isfinite, (place, *jumps))):
+        raise ValueError("a kink that is not finite")
+    first, second, third, fourth = jumps
+    return Kink(place, (first, second, third, fourth))
 
 
 def read(path: Path) -> dict[str, Any]:

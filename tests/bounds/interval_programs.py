@@ -47,17 +47,31 @@ def _program(f, s: int, weight: str, points: int) -> tuple[float, np.ndarray, np
     y = np.linspace(-1, 1, points)
     alpha, beta = _particles(4 * points - 3)  # kinks at the points, and three between two of them
     columns, prices = _atoms(s, alpha, beta, y), _prices(s, alpha, beta, weight)
-    size = np.abs(f(y)).max() * 1e-3  # tolerances of the solver are absolute
-    found = scipy.optimize.linprog(
-        np.concatenate([prices, prices]),
-        A_eq=np.concatenate([columns, -columns]).T,
-        b_eq=f(y) / size,
-        bounds=(0, None),
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
-    assert found.status == 0, found.message
-    return float(found.fun) * size, y, np.asarray(found.eqlin.marginals)
+    # Tolerances of the solver are absolute.  At the least of them the simplex method gives up on
+    # some of these programs, for s = 4 and small spreads.
+    for method, tolerance, share in (
+        ("highs", 1e-10, 1e-3),
+        ("highs-ds", 1e-9, 1e-3),
+        ("highs-ipm", 1e-8, 1e-3),
+        ("highs", 1e-7, 1e-1),
+        ("highs-ds", 1e-7, 1.0),
+        ("highs-ipm", 1e-7, 1.0),
+    ):
+        size = np.abs(f(y)).max() * share
+        found = scipy.optimize.linprog(
+            np.concatenate([prices, prices]),
+            A_eq=np.concatenate([columns, -columns]).T,
+            b_eq=f(y) / size,
+            bounds=(0, None),
+            method=method,
+            options={
+                "primal_feasibility_tolerance": tolerance,
+                "dual_feasibility_tolerance": tolerance,
+            },
+        )
+        if found.status == 0:
+            return float(found.fun) * size, y, np.asarray(found.eqlin.marginals)
+    raise ArithmeticError(f"HiGHS: {found.message}")
 
 
 def oracle(f, s: int, weight: str = "homogeneous", points: int = 41) -> Oracle:
@@ -86,20 +100,36 @@ def _main(total: int) -> int:
     from jaxbarron.measures import ParticleMeasure
     from jaxbarron.programs import evaluate_program
 
-    rng, wrong = np.random.default_rng(4), 0
+    rng, wrong, unsolved, gap = np.random.default_rng(4), 0, 0, 0.0
     for case in range(total):
         s, name = 1 + case % 4, ("tanh", "gelu", "softplus", "arctan")[case // 4 % 4]
         a, w, b = random_network(rng, 3 if case % 5 == 0 else 1, 3)
         program = activation(name).program
         f = lambda y, a=a, w=w, b=b, p=program: evaluate_program(p, np.multiply.outer(y, w) + b) @ a  # noqa: E731
         mu = ParticleMeasure(a[:, None], w[:, None], b)
-        found, known = interval_norm(mu, s, sigma=name), oracle(f, s)
+        found = interval_norm(mu, s, sigma=name)
+        gap = max(gap, found.gap)
+        try:
+            known = oracle(f, s)
+        except ArithmeticError as error:
+            unsolved += 1
+            print(case + 1, name, s, a, w, b, error, flush=True)
+            continue
         bad = found.lower > known.value + known.error or found.upper < known.below
         wrong += bad
         if bad or case % 100 == 99:
-            print(case + 1, name, s, found.lower, found.upper, known, "WRONG" if bad else "")
-    print(f"{total} functions, {wrong} outside")
-    return int(wrong > 0)
+            print(
+                case + 1,
+                name,
+                s,
+                found.lower,
+                found.upper,
+                known,
+                "WRONG" if bad else "",
+                flush=True,
+            )
+    print(f"{total} functions, {wrong} outside, {unsolved} unsolved by HiGHS, widest gap {gap:.1e}")
+    return int(wrong + unsolved > 0)
 
 
 if __name__ == "__main__":

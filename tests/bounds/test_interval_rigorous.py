@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxbarron.activations import Activation, activation
+from jaxbarron.activations import Activation, Kink, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_norm import interval_norm
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
@@ -21,6 +21,7 @@ from jaxbarron.certificates import (
     save,
     verify,
 )
+from jaxbarron.certificates.files import digest
 from jaxbarron.errors import CertificateFileError, UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 
@@ -60,6 +61,56 @@ def test_weight_l2_has_the_density_part_of_quadrature() -> None:
     found = interval_norm("tanh", 1, spread=8.0, weight="l2", level="rigorous")
     assert found.lower == pytest.approx(float(value), rel=1e-12)
     assert found.gap < 1e-9
+
+
+def test_weight_l2_with_a_kink_inside() -> None:
+    # one particle of the space costs its weight; elu has a smooth side too, checked by quadrature
+    for s in (1, 3):
+        name, w, b = f"repu({s})", 2.0, 0.5
+        found = interval_norm(name, s, spread=w, offset=b, weight="l2", level="rigorous")
+        with mpmath.workdps(40):
+            exact = mpmath.sqrt(mpmath.mpf(w) ** 2 + mpmath.mpf(b) ** 2) ** s
+            assert mpmath.mpf(found.lower) <= exact <= mpmath.mpf(found.upper)
+        assert found.gap < 1e-9
+    w, b = 8.0, 0.5
+    found = interval_norm("celu(1)", 1, spread=w, offset=b, weight="l2", level="rigorous")
+    assert found.gap < 1e-9
+    with mpmath.workdps(25):
+        value = mpmath.quad(
+            lambda t: mpmath.sqrt(1 + t * t) * w * w * mpmath.exp(w * t + b), [-1, -b / w]
+        )
+    evidence = Evidence((0.0, 0.0), (), (0.5,), (0.5,), (), ())
+    density = rigorous_bounds(
+        activation("celu(1)"), GaugeBody(1, "l2"), w, b, evidence
+    ).lower  # M = 0: the density part alone
+    assert density == pytest.approx(float(value), rel=1e-12)
+
+
+def test_declared_kinks_are_stored(tmp_path) -> None:
+    import jax.numpy as jnp
+
+    kink = Kink(0.25, (0.0, 1.0, 0.0, 0.0))
+    own = Activation("own", lambda z: jnp.maximum(z - 0.25, 0.0), "own", kinks=(kink,))
+    certificate = interval_certificate(own, 1, spread=2.0, weight="l2")
+    file = tmp_path / "own.json"
+    save(certificate, file)
+    assert verify(file)
+    assert load(file).source.kinks == (kink,)
+    data = json.loads(file.read_text())
+    for wrong in (0.5, math.inf):
+        data["source"]["kinks"][0]["location"] = float(wrong).hex()
+        data["digest"] = digest(data)
+        file.write_text(json.dumps(data))
+        if math.isfinite(wrong):
+            assert not verify(file)  # the kink is elsewhere
+        else:
+            with pytest.raises(CertificateFileError, match="not finite"):
+                load(file)
+    del data["source"]["kinks"]  # as files of earlier releases
+    data["digest"] = digest(data)
+    file.write_text(json.dumps(data))
+    assert load(file).source.kinks == ()
+    assert not verify(file)
 
 
 def test_any_evidence_gives_true_bounds() -> None:
