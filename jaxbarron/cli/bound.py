@@ -51,6 +51,12 @@ def bound_command(
         float | None,
         typer.Option("--output-tol", help="Instead: of the outputs; shared out over the sites."),
     ] = None,
+    joint: Annotated[
+        int,
+        typer.Option(
+            "--joint", help="Steps in search of a smaller bound over all neurons; 0: none."
+        ),
+    ] = 0,
     save_file: Annotated[
         Path | None,
         typer.Option("--save", help="Write the certificate; its arrays go beside the file."),
@@ -69,6 +75,8 @@ def bound_command(
       jaxbarron bound --model net:make --data val.npz --from gelu --to relu --radius 0.05 --tol 1e-3
       jaxbarron bound --model net:make --data val.npz --from gelu --to relu --radius 0.05 \\
           --output-tol 0.01 --save bound.json && jaxbarron verify bound.json
+      jaxbarron bound --model net:make --data val.npz --from gelu --to relu --radius 0.05 \\
+          --particles 17 --joint 150
     """
     _check(radius, norm, tol, particles, output_tol)
     check_writable(json_file, save_file)
@@ -91,7 +99,7 @@ def bound_command(
             rules = dict(shared.rules)
         certificate = end_to_end_certificate(
             own.apply, rules, *args, ball=ball, argument=1, classes=metric == "accuracy",
-            key=jax.random.key(0), tol=tol, particles=particles,
+            joint=joint, key=jax.random.key(0), tol=tol, particles=particles,
         )  # fmt: skip
     if save_file is not None:
         save(certificate, save_file)

@@ -20,7 +20,7 @@ from jaxbarron.certificates import (
 )
 from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import ShapeError
-from jaxbarron.switching.end_to_end import network_of_function, network_with_rules
+from jaxbarron.switching.networks import network_of_function, network_with_rules
 from jaxbarron.switching.regions import region_of
 from jaxbarron.switching.rules import Demand, Source, Target
 from jaxbarron.switching.transform import switch

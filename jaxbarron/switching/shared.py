@@ -25,7 +25,7 @@ from jaxbarron.errors import (
 from jaxbarron.kernels.density import spline_limit
 from jaxbarron.kernels.factored import kernel_as_activation
 from jaxbarron.measures import ParticleMeasure
-from jaxbarron.switching.end_to_end import exactly, network_with_rules
+from jaxbarron.switching.networks import exactly, network_with_rules
 from jaxbarron.switching.plan import plan_switch
 from jaxbarron.switching.regions import region_of
 from jaxbarron.switching.rewrite import rewrite

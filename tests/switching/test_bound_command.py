@@ -62,6 +62,18 @@ def test_bounded_saved_and_verified(here, monkeypatch, capsys):
     assert "holds" in capsys.readouterr().out
 
 
+def test_all_neurons_together(here, monkeypatch, capsys):
+    found = []
+    for steps in ("0", "30"):
+        options = ["--radius", "0.1", "--particles", "9", "--joint", steps]
+        assert run(monkeypatch, "bound", *options, "--save", "b.json", "--json", "f.json") == 0
+        found.append(json.loads((here / "f.json").read_text()))
+        assert found[-1]["seen"] <= found[-1]["upper"]
+        assert run(monkeypatch, "verify", "b.json") == 0
+    assert found[1]["upper"] < found[0]["upper"]
+    assert "Joint parabolas" in found[1]["theorem"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -69,6 +81,7 @@ def test_bounded_saved_and_verified(here, monkeypatch, capsys):
         (["--radius", "1", "--norm", "3"], "--norm 3"),
         (["--radius", "1", "--tol", "1e-2", "--particles", "9"], "more than one"),
         (["--radius", "1", "--tol", "1e-2", "--example", "6"], "--example 6"),
+        (["--radius", "1", "--tol", "1e-2", "--joint", "-2"], "joint=-2"),
     ],
 )
 def test_one_message(here, monkeypatch, capsys, options, message):

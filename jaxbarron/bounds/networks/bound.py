@@ -14,6 +14,7 @@ from jaxbarron.bounds.networks.floating import EvaluationError
 from jaxbarron.bounds.networks.graph import Network
 from jaxbarron.bounds.networks.refined import Parabolas, refiner_of
 from jaxbarron.bounds.networks.regions import Region, region_form
+from jaxbarron.errors import UsageError
 
 __all__ = ["DifferenceBound", "network_difference", "propagated"]
 
@@ -89,8 +90,13 @@ def network_difference(
 
     Raises:
         ShapeError: the region has not as many coordinates as the input has numbers.
+        UsageError: ``joint`` is negative.
         ValueError: ``parabolas`` are not those of this network.
     """
+    if joint < 0:
+        raise UsageError(
+            f"given: joint={joint}; expected: a number of steps >= 0; do: e.g. joint=150"
+        )
     analysis = Analysis(network, region_form(region, network.nodes[0].size), symbols)
     differences, ends_at = _propagated(analysis)
     found_parabolas = None

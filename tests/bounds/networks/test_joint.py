@@ -27,7 +27,8 @@ from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import UsageError
 from jaxbarron.programs import trace
 from jaxbarron.switching import switch
-from jaxbarron.switching.end_to_end import end_to_end_bound, network_with_rules
+from jaxbarron.switching.end_to_end import end_to_end_bound
+from jaxbarron.switching.networks import network_with_rules
 from jaxbarron.switching.rules import Demand
 
 RNG = np.random.default_rng(5)
