@@ -152,6 +152,8 @@ class ComparedFigure:
     attack: float
     bound: float
     seconds: float
+    together: float
+    together_seconds: float
     products: float | None
     intervals: float | None
     crown: float | None
@@ -169,7 +171,7 @@ def compared_figures(
         cases += [("tanh", (8, 64, 64, 1), 33, 0.1), ("tanh", (64, 128, 128, 1), 17, 0.05)]
     figures: list[ComparedFigure] = []
     for source, sizes, particles, radius in cases:
-        figures.append(_compared(source, sizes, particles, radius))
+        figures.append(_compared(source, sizes, particles, radius, 30 if quick else 450))
         progress(len(figures), len(cases) + (not quick))
     if not quick:
         figures.append(digits_figure())
@@ -177,7 +179,9 @@ def compared_figures(
     return figures
 
 
-def _compared(source: str, sizes: tuple[int, ...], particles: int, radius: float) -> ComparedFigure:
+def _compared(
+    source: str, sizes: tuple[int, ...], particles: int, radius: float, steps: int
+) -> ComparedFigure:
     act, lipschitz = _ACTIVATIONS[source]
     rng = np.random.default_rng(0)
     layers = [
@@ -203,23 +207,29 @@ def _compared(source: str, sizes: tuple[int, ...], particles: int, radius: float
 
     box = Box(x - radius, x + radius)
     with jax.enable_x64(True):
-        start = time.perf_counter()
-        bound = end_to_end_bound(old, {source: "relu"}, x, box=box, particles=particles)
-        seconds = time.perf_counter() - start
+        bounds = [_timed_bound(old, {source: "relu"}, x, box, particles, n) for n in (0, steps)]
         low, high = attacked(lambda x: new(x) - old(x), box, 200, 0)
         natural = peers.intervals(lambda x: new(x) - old(x), box)
-    joint = peers.crown(layers, source, kernel, box)
+    crown = peers.crown(layers, source, kernel, box)
     return ComparedFigure(
         f"{source} {'-'.join(map(str, sizes))}, radius {radius:g}",
         particles,
         float(max(-low.min(), high.max())),
-        bound.largest,
-        seconds,
+        *bounds[0],
+        *bounds[1],
         _products(layers, lipschitz, certificate.upper),
         natural.bound if natural else None,
-        joint.bound if joint else None,
-        joint.seconds if joint else None,
+        crown.bound if crown else None,
+        crown.seconds if crown else None,
     )
+
+
+def _timed_bound(
+    fn: Callable[[Any], Any], rules: dict[Any, Any], x: Any, box: Box, particles: int, steps: int
+) -> tuple[float, float]:
+    start = time.perf_counter()
+    bound = end_to_end_bound(fn, rules, x, box=box, particles=particles, joint=steps)
+    return bound.largest, time.perf_counter() - start
 
 
 def digits_figure(steps: int = 200, radius: float = 0.02, particles: int = 16) -> ComparedFigure:
@@ -228,9 +238,7 @@ def digits_figure(steps: int = 200, radius: float = 0.02, particles: int = 16) -
     box = Box(image.ravel() - radius, image.ravel() + radius)
     rules: dict[Any, Any] = {"gelu": "relu"}
     with jax.enable_x64(True):
-        start = time.perf_counter()
-        bound = end_to_end_bound(apply, rules, image, box=box, particles=particles)
-        seconds = time.perf_counter() - start
+        bounds = [_timed_bound(apply, rules, image, box, particles, n) for n in (0, 150)]
         new = switch(apply, rules, particles=particles)
         shape = image.shape
         low, high = attacked(
@@ -238,7 +246,7 @@ def digits_figure(steps: int = 200, radius: float = 0.02, particles: int = 16) -
         )
     return ComparedFigure(
         f"digits, two convolutions, radius {radius:g}", particles,
-        float(max(-low.min(), high.max())), bound.largest, seconds, None, None, None, None,
+        float(max(-low.min(), high.max())), *bounds[0], *bounds[1], None, None, None, None,
     )  # fmt: skip
 
 

@@ -55,6 +55,9 @@ def _network_cells(figure: ComparedFigure) -> tuple[str, ...]:
         f"{figure.bound:.3g}",
         f"{figure.bound / figure.attack:.2f}",
         f"{figure.seconds:.1f}",
+        f"{figure.together:.3g}",
+        f"{figure.together / figure.attack:.2f}",
+        f"{figure.together_seconds:.1f}",
         *("-" if x is None else f"{x:.3g}" for x in peers),
     )
 
@@ -230,7 +233,8 @@ PARTS = {
         "changes of networks",
         lambda _: "largest change of an output on a box: seen, proved, and what peers cannot "
         "rule out",
-        ("network", "K", "attack", "bound", "ratio", "s", "|W|", "intervals", "CROWN", "its s"),
+        ("network", "K", "attack", "bound", "ratio", "s", "joint bound", "its ratio", "its s",
+         "|W|", "intervals", "CROWN", "CROWN's s"),
         1,
         compared_figures,
         _network_cells,
