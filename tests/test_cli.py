@@ -431,7 +431,11 @@ def test_atlas_of_a_few_pairs(run, tmp_path):
     document = json.loads((tmp_path / "atlas.json").read_text())
     assert document["format"] == "jaxbarron-atlas"
     assert len(document["pairs"]) == 4
-    assert "tanh" in page.read_text()
+    gains = {(p["source"], p["target"]): p["gain"] for p in document["pairs"]}
+    assert gains["tanh", "relu"] == pytest.approx(2.2384, abs=1e-4)
+    assert gains["relu", "tanh"] is None
+    assert "2.238" in out
+    assert "<td>2.238</td>" in page.read_text()
 
 
 def test_an_open_pair_shows_its_best_approximations(run):

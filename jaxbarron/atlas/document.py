@@ -48,7 +48,10 @@ def atlas_document(
 
 
 def pair_document(found: Embedding, *, full: bool = True) -> dict[str, Any]:
-    """One pair; ``lower`` and ``upper`` are null where they are infinite or not known."""
+    """One pair; ``lower`` and ``upper`` are null where they are infinite or not known.
+
+    ``gain``: what the paper's kernel costs over the sharp constant; null where one is not known.
+    """
     document: dict[str, Any] = {
         "source": found.source.name,
         "target": found.target.name,
@@ -56,6 +59,7 @@ def pair_document(found: Embedding, *, full: bool = True) -> dict[str, Any]:
         "verdict": found.verdict,
         "lower": _number(found.lower) or None,
         "upper": _number(found.upper),
+        "gain": found.gain,
         "level": None if found.verdict == "open" else "rigorous",
         "theorem": found.theorem,
         "reason": reason_of(found),

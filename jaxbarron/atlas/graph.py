@@ -20,6 +20,7 @@ from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edge_kernels import EdgeKernel, embedding_kernel
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
+from jaxbarron.bounds.paper_kernel import paper_constant
 from jaxbarron.bounds.sharp import sharp_constant
 from jaxbarron.bounds.sharp.euclidean import euclidean_constant
 from jaxbarron.bounds.witnesses import Witness, find_witness
@@ -27,6 +28,8 @@ from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
 from jaxbarron.errors import UnreachableTargetError, UsageError
 
 __all__ = ["Embedding", "embedding", "embedding_constant", "embeddings"]
+
+_SHARP = 1e-4  # a relative gap: what is asked of a constant that is a limit
 
 Source = str | Activation | Callable[[Any], Any]
 
@@ -63,6 +66,22 @@ class Embedding:
         if self.witness is not None:
             return math.inf
         return 0.0 if self.bound is None else self.bound.value
+
+    @property
+    def gain(self) -> float | None:
+        """How much the paper's kernel costs over the sharp constant: ``paper_constant / upper``.
+
+        None where either is not known: the bounds of C differ by more than 1e-4, or there is no
+        such kernel, or its cost is infinite (:func:`jaxbarron.bounds.paper_kernel.paper_constant`).
+
+        Example:
+            >>> round(embedding("tanh", "relu").gain, 4)  # 4.4768 / 2
+            2.2384
+        """
+        if not self.upper < math.inf or self.upper > self.lower * (1 + _SHARP):
+            return None
+        known = paper_constant(self.source, self.target, self.order)
+        return None if known is None else known / self.upper
 
     @property
     def theorem(self) -> str:

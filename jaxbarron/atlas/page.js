@@ -252,6 +252,7 @@
       constant ? h("p", { class: "constant" }, /^[=≤≥]/.test(constant) ? `C ${constant} ` : `C in ${constant} `, level(pair.level)) : "",
       h("dl", {},
         fact("as stored", pair.shown.digits),
+        fact("gain", pair.shown.gain === "-" ? "" : `${pair.shown.gain} times: what the paper's kernel costs, over the sharp constant`),
         fact("order p", pair.order === null || pair.order === undefined ? "" : String(pair.order)),
         fact("theorem", pair.theorem || ""),
         fact("reason", pair.reason || ""),

@@ -156,6 +156,11 @@ def _constant(holder: Mapping[str, Any]) -> str:
     return bracket(_bound(holder, "lower"), _bound(holder, "upper"))
 
 
+def _gain(pair: Pair) -> str:
+    value = _bound(pair, "gain")
+    return "-" if value is None else f"{value:.4g}"
+
+
 def _mark(pair: Pair) -> str:
     """The level beside a constant where space is short; "" means rigorous."""
     level = pair.get("level") or "no level"
@@ -190,6 +195,7 @@ def _row(pair: Pair) -> dict[str, Any]:
         if verdict == "embedded" and constant
         else _VERDICTS[verdict],
         "constant": constant,
+        "gain": _gain(pair),
         "level": pair.get("level") or "",
         "theorem": pair.get("theorem") or "",
         "reason": pair.get("reason") or "",
@@ -205,6 +211,7 @@ def _shown(pair: Pair) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "constant": bracket(low, high),
         "digits": ", ".join(f"C {sign}{all_digits(x)}" for sign, x in ends if x is not None),
+        "gain": _gain(pair),
         "route": [_constant(edge) for edge in pair.get("route") or ()],
         "mark": _mark(pair),
         "product": bracket(None, high),

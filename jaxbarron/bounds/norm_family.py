@@ -73,7 +73,7 @@ def norm_family(
         >>> with jax.enable_x64(True):
         ...     found = jax.jit(jax.vmap(norms, (0, None, None, None)))(jnp.arange(2), 0, 1.0, 0.0)
         ...     [round(float(v), 4) for v in found.upper]
-        [1.2996, 1.1931]
+        [1.8433, 1.5351]
     """
     sources = tuple(map(activation, sigmas))
     bodies = tuple(GaugeBody(s, weight) for s in orders)

@@ -52,7 +52,8 @@ def atlas_command(
 
     Every pair is one of: embedded, with an interval for the constant C in
     ||f||_target <= C ||f||_source on the unit ball of any norm; not embedded, with a witness;
-    or open. Every verdict is a certificate that 'jaxbarron verify' derives again.
+    or open. Every verdict is a certificate that 'jaxbarron verify' derives again. The gain is what
+    the paper's kernel costs over the sharp constant; '-' where one of the two is not known.
 
     \b
       jaxbarron atlas
@@ -107,8 +108,8 @@ def _save(found: Sequence[Embedding], folder: Path) -> None:
 def _print_pairs(found: Sequence[Embedding]) -> None:
     out = console()
     rows = table(
-        "source", "target", "p", "verdict", "C >=", "C <=", "level", "theorem", "route",
-        right=("p", "C >=", "C <="),
+        "source", "target", "p", "verdict", "C >=", "C <=", "gain", "level", "theorem", "route",
+        right=("p", "C >=", "C <=", "gain"),
     )  # fmt: skip
     for one in found:
         embedded = one.verdict == "embedded"
@@ -119,6 +120,7 @@ def _print_pairs(found: Sequence[Embedding]) -> None:
             one.verdict,
             rounded_down(one.lower, 6) if embedded and one.lower > 0 else "",
             rounded_up(one.upper, 6) if embedded else "",
+            "-" if one.gain is None else f"{one.gain:.4g}",
             "rigorous" if one.verdict != "open" else "",
             one.theorem.removeprefix("Theorem "),
             " -> ".join([one.source.name, *(e.target.name for e in one.route)]) if embedded else "",

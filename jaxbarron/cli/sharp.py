@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from jaxbarron.activations import Activation
+from jaxbarron.activations import Activation, activation
 from jaxbarron.atlas import embedding_constant
-from jaxbarron.bounds.constants import Constant, polynomial_part, taylor_constant
+from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edges import checked_order
+from jaxbarron.bounds.paper_kernel import paper_constant
 from jaxbarron.bounds.sharp import SharpConstant, check_evidence, sharp_constant
 from jaxbarron.bounds.sharp.closed_forms import closed_form
 from jaxbarron.bounds.sharp_edges import sharp_entry
@@ -77,11 +78,9 @@ def gain(found: SharpConstant) -> tuple[float, float] | None:
 
     For the natural order, with which the costs of the kernel are stated.
     """
-    if found.order != found.s:
-        return None
-    kernel = taylor_constant(found.source, found.s), polynomial_part(found.source, found.s)
-    cost = sum(part.upper for part in kernel)
-    return (cost, cost / found.upper) if math.isfinite(cost) else None
+    target = activation("relu" if found.s == 1 else f"repu({found.s})")
+    cost = paper_constant(found.source, target, found.order)
+    return None if cost is None else (cost, cost / found.upper)
 
 
 def in_other_weight(sigma: Activation, tau: Activation, weight: str, rel_gap: float) -> Constant:

@@ -149,3 +149,23 @@ def test_progress_is_reported():
     seen = []
     jb.embeddings(["tanh", "relu"], ["relu"], progress=lambda *args: seen.append(args))
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_the_gain_over_the_paper_s_kernel(atlas):
+    known = {(e.source.name, e.target.name): e.gain for e in atlas}
+    # T_1(tanh) of shared reference values, the tangent z of cost 2, and the sharp constant 2
+    assert known["tanh", "relu"] == pytest.approx((2.47681168808847 + 2) / 2, rel=1e-9)
+    assert known["repu(3)", "repu(2)"] == known["repu(2)", "relu"] == 1.0  # Theorem Hierarchy
+    pairs = [e for e in atlas if e.verdict == "embedded" and e.source != e.target]
+    powers = [e for e in pairs if e.target.homogeneity]
+    assert len(powers) >= 50
+    for e in atlas:
+        if e in powers:
+            assert e.gain is not None, (e.source.name, e.target.name)
+            assert e.gain >= 1 - 1e-6  # no proof costs less than the constant
+        elif e.gain is not None:
+            raise AssertionError(f"{e.source.name} in {e.target.name} has no kernel of the paper")
+    # another weight, a wide bracket, a function of one's own: not known
+    assert jb.embedding("tanh", "relu", order=2).gain is None
+    assert jb.embedding("tanh", "sigmoid").gain is None
+    assert jb.embedding("relu", "tanh").gain is None

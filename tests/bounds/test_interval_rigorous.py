@@ -10,7 +10,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from jaxbarron.activations import Activation, Kink, activation
+from jaxbarron.activations import Activation, Kink, activation, registered_activations
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_norm import interval_norm
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
@@ -25,19 +25,23 @@ from jaxbarron.certificates.files import digest
 from jaxbarron.errors import CertificateFileError, UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 
-SMOOTH = ("tanh", "sigmoid", "softplus", "gelu", "silu", "mish", "erf", "gaussian", "arctan", "sin")
+SMOOTH = [f.name for f in registered_activations() if not f.kinks and f.homogeneity is None]
 
 
-@pytest.mark.parametrize("s", [1, 2])
-@pytest.mark.parametrize("name", SMOOTH)
-def test_nine_digits_are_proved(name: str, s: int) -> None:
-    for spread, offset in ((1.0, 0.25), (-3.0, 0.5)):
+@pytest.mark.parametrize("s", [1, 2, 3, 4])
+def test_nine_digits_are_proved(s: int) -> None:
+    # the long form, with five particles each: tests/bounds/interval_gaps.py
+    assert len(SMOOTH) >= 16
+    spread, offset = ((1.0, 0.25), (-3.0, 0.5), (0.5, -1.75), (8.0, 1.0))[s - 1]
+    for name in SMOOTH:
         found = interval_norm(name, s, spread=spread, offset=offset, level="rigorous")
         assert found.level == "rigorous"
-        assert 0 < found.lower <= found.upper <= found.lower * (1 + 1e-9)
-        plain = interval_norm(name, s, spread=spread, offset=offset)
-        assert plain.lower <= found.upper
-        assert found.lower <= plain.upper
+        assert found.lower <= found.upper <= found.lower * (1 + 1e-9), name
+        assert found.lower > 0 or name == "identity", name
+        if s % 2 == 0:
+            plain = interval_norm(name, s, spread=spread, offset=offset)
+            assert plain.lower <= found.upper, name
+            assert found.lower <= plain.upper, name
 
 
 def test_values_that_are_known() -> None:
@@ -84,6 +88,16 @@ def test_weight_l2_with_a_kink_inside() -> None:
         activation("celu(1)"), GaugeBody(1, "l2"), w, b, evidence
     ).lower  # M = 0: the density part alone
     assert density == pytest.approx(float(value), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["softsign", "hard_swish", "selu"])
+def test_weight_l2_with_a_kink_at_any_place(name: str) -> None:
+    # inside, at the ends, at 0, outside; at the level float 16 Gauss points on each cell
+    for w, b in ((1.0, 0.0), (3.0, 0.0), (3.0, 3.0), (1.0, 1.0), (16.0, 3.0), (0.3, 7)):
+        found = interval_norm(name, 1, spread=w, offset=b, weight="l2", level="rigorous")
+        assert 0 < found.lower <= found.upper <= found.lower * (1 + 1e-9), (w, b)
+        plain = interval_norm(name, 1, spread=w, offset=b, weight="l2")
+        assert plain.upper == pytest.approx(found.upper, rel=1e-9), (w, b)
 
 
 def test_declared_kinks_are_stored(tmp_path) -> None:
