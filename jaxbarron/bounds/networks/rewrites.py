@@ -54,9 +54,14 @@ def merged(trails: Sequence[Trail]) -> Trail:
     if quotients:
         a, b, c, d = zip(*quotients, strict=True)
         quotient = min(a), max(b), min(c), max(d)
-    names = ("added", "factor", "base", "exponent")
-    largest = (max(getattr(x, name) for x in trails) for name in names)
-    return Trail(all(x.constant for x in trails), *largest, quotient)
+    return Trail(
+        all(x.constant for x in trails),
+        max(x.added for x in trails),
+        max(x.factor for x in trails),
+        max(x.base for x in trails),
+        max(x.exponent for x in trails),
+        quotient,
+    )
 
 
 def shifted(x: Any, y: Any, unit: float) -> tuple[Any, Trail]:

@@ -79,3 +79,37 @@ def test_what_may_overflow_when_it_is_merged_has_no_bound(fn: Any, low: Any, hig
     assert error.ends_at is not None
     assert "overflow" in error.ends_at
     assert error.largest == float("inf")
+
+
+def _ramp(start: float, width: float) -> jb.ParticleMeasure:
+    return jb.ParticleMeasure(
+        np.array([[1.0], [-1.0]]) / width, np.ones((2, 1)), np.array([-start, -start - width])
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "place"),
+    [
+        (jax.jit(lambda z: jnp.where(z > 0.5, jnp.ones_like(z), 0 * z)), 0.5),
+        (jax.jit(lambda z: jnp.where(z >= 0.5, z, 2 * z)), 0.5),
+        (jb.switch(jnp.tanh, {"tanh": (_ramp(1 / 3, 1e-10), "relu")}), 1 / 3),
+    ],
+)
+def test_where_a_function_jumps_nothing_is_claimed(act: Any, place: float):
+    """A rounded argument may lie on the other side: the error is that of the jump."""
+
+    def fn(x: Any) -> Any:
+        return act(x * number(x, 3.3) + number(x, 0.7))
+
+    middle = (place - 0.7) / 3.3
+    box = Box([middle - 0.01], [middle + 0.01])
+    error = jb.float32_error(fn, jnp.zeros(1, jnp.float32), box=box)
+    assert error.ends_at is not None
+    assert "do not meet" in error.ends_at
+    assert error.largest == float("inf")
+
+
+def test_a_jump_at_the_end_of_the_box():
+    act = jax.jit(lambda z: jnp.where(z >= 0.5, z, 2 * z))
+    error = jb.float32_error(act, jnp.zeros(1, jnp.float32), box=Box([0.25], [0.5]))
+    assert error.largest == float("inf")
