@@ -141,9 +141,10 @@ def joint_norm(parts: Sequence[tuple[Any, float]]) -> float:
     """An upper bound of ``|sum_k A_k v_k|_2`` over all ``|v_k|_2 <= r_k``.
 
     The triangle inequality, and one norm of the matrices side by side: for weights t_k > 0 of sum 1
-    the vectors ``v_k sqrt(t_k) / r_k`` have together the norm 1 at most.
+    the vectors ``v_k sqrt(t_k) / r_k`` have together the norm 1 at most.  An
+    unknown radius (NaN) gives NaN, which no bound passes.
     """
-    parts = [(matrix, float(r)) for matrix, r in parts if r > 0 and matrix.size]
+    parts = [(matrix, float(r)) for matrix, r in parts if r != 0 and matrix.size]
     if not parts:
         return 0.0
     norms = np.array([cautious_norm(matrix) * r for matrix, r in parts])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -17,7 +17,9 @@ import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
+from jaxbarron.bounds.networks import rewrites
 from jaxbarron.bounds.networks.reading import NoRule
+from jaxbarron.bounds.networks.rewrites import NOTHING, Trail
 from jaxbarron.bounds.networks.steps import LIPSCHITZ, MONOTONE, cell_errors
 from jaxbarron.programs import INLINED_CALLS
 
@@ -28,6 +30,7 @@ _ULPS: Mapping[str, float] = {
     "rsqrt": 4, "erf": 8, "erfc": 16, "sin": 4, "cos": 4, "atan": 8, "sinh": 8, "asinh": 8,
 }  # fmt: skip
 _ABSOLUTE = ("sin", "cos")  # relative to 1, not to the value
+_GROWTH = {"exp2": 1, "sinh": 1, "erfc": 2}  # made of exp: |x| to this power is added to the ulps
 _SLACK = 1 + 2.0**-30  # of our own double arithmetic, over sums of at most 2^20 terms
 _TINY = 2.0**-125  # at most so much is lost where a number is flushed to zero, float32 or wider
 
@@ -38,7 +41,9 @@ class Arithmetic:
 
     Attributes:
         ulps: for each function the error of its evaluation at a float, in units of
-            ``2 u |f|`` with u = 2^-24 for float32 (for sin and cos ``2 u``).
+            ``2 u |f|`` with u = 2^-24 for float32 (for sin and cos ``2 u``).  To those of exp2 and
+            sinh ``|x|`` is added, to those of erfc ``x^2``: they are made of exp, whose argument is
+            rounded.
         products: unit roundoff of the factors of matrix products and convolutions; 2^-24 is that of
             float32, 2^-11 that of TF32, 2^-8 that of bfloat16, where a device uses those.
     """
@@ -77,6 +82,7 @@ class Enclosed:
     high: Any
     error: Any
     unit: float
+    trail: Trail = NOTHING
 
     @property
     def size(self) -> Any:
@@ -125,7 +131,7 @@ def _known(x: Any) -> Any:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         return array
     wide = array.astype(np.float64)
-    return Enclosed(wide, wide, np.zeros_like(wide), 0.0)
+    return Enclosed(wide, wide, np.zeros_like(wide), 0.0, Trail(constant=True))
 
 
 def _unit(aval: Any) -> float:
@@ -193,7 +199,10 @@ class _Reader:
         unit = _unit(out)
         if name in MONOTONE or name in LIPSCHITZ:
             return [self._function(name, operands[0], unit)]
-        return [_RULES[name](self, eqn, operands, unit)]
+        found = _RULES[name](self, eqn, operands, unit)
+        if all(x.trail.constant for x in operands):
+            found = replace(found, trail=Trail(constant=True))
+        return [found]
 
     def _function(self, name: str, x: Enclosed, unit: float) -> Enclosed:
         if name not in self.arithmetic.ulps:
@@ -210,8 +219,13 @@ class _Reader:
         moved = steep * x.error
         size = np.maximum(np.abs(low), np.abs(high)) + moved
         size = np.ones_like(size) if name in _ABSOLUTE else size
-        own = self.arithmetic.ulps[name] * 2 * unit * size + _TINY
-        return Enclosed(low, high, moved + own, unit)
+        ulps = self.arithmetic.ulps[name]
+        if name in _GROWTH:
+            ulps = ulps + (np.maximum(np.abs(x.low), np.abs(x.high)) + x.error) ** _GROWTH[name]
+        own = ulps * 2 * unit * size + _TINY
+        exponent = float(np.max(np.maximum(np.abs(x.low), np.abs(x.high)) + x.error, initial=0.0))
+        trail = Trail(x.trail.constant, exponent=exponent if name == "exp" else 0.0)
+        return Enclosed(low, high, moved + own, unit, trail)
 
 
 # ------------------------------------------------------------------------ rules
@@ -242,18 +256,21 @@ def _move(eqn: Any, operands: list[Any]) -> list[Any]:
         for part in ("low", "high", "error")
     ]
     unit = max(x.unit for x in operands if isinstance(x, Enclosed))
+    trail = rewrites.merged([x.trail for x in operands if isinstance(x, Enclosed)])
     return [
-        Enclosed(np.asarray(low), np.asarray(high), np.asarray(error), unit)
+        Enclosed(np.asarray(low), np.asarray(high), np.asarray(error), unit, trail)
         for low, high, error in zip(*parts, strict=True)
     ]
 
 
-def _rounded(low: Any, high: Any, error: Any, unit: float, extra: Any = 0.0) -> Enclosed:
+def _rounded(
+    low: Any, high: Any, error: Any, unit: float, extra: Any = 0.0, trail: Trail | None = None
+) -> Enclosed:
     """One rounded operation: ``extra`` bounds further terms relative to which it is rounded."""
     wide = 2.0**-40 * (np.maximum(np.abs(low), np.abs(high)) + extra)
     low, high = low - wide, high + wide
     size = np.maximum(np.abs(low), np.abs(high)) + error
-    return Enclosed(low, high, error + unit * size + _TINY, unit)
+    return Enclosed(low, high, error + unit * size + _TINY, unit, trail or NOTHING)
 
 
 def _convert(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:
@@ -267,13 +284,15 @@ def _sum(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclose
     del reader
     x, y = operands
     other = (-y.high, -y.low) if eqn.primitive.name == "sub" else (y.low, y.high)
-    return _rounded(x.low + other[0], x.high + other[1], x.error + y.error, unit, x.size + y.size)
+    more, trail = rewrites.shifted(x, y, unit)
+    error = x.error + y.error + more
+    return _rounded(x.low + other[0], x.high + other[1], error, unit, x.size + y.size, trail)
 
 
 def _negative(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:
     del reader, eqn
     (x,) = operands
-    return Enclosed(-x.high, -x.low, x.error, unit)
+    return Enclosed(-x.high, -x.low, x.error, unit, x.trail)
 
 
 def _modulus(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:
@@ -294,7 +313,9 @@ def _product(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enc
     x, y = operands
     low, high = _hull([a * b for a in (x.low, x.high) for b in (y.low, y.high)])
     error = (x.size - x.error) * y.error + (y.size - y.error) * x.error + x.error * y.error
-    return _rounded(low, high, error, unit)
+    size = np.maximum(np.abs(low), np.abs(high)) + error
+    more, trail = rewrites.product(x, y, size, unit)
+    return _rounded(low, high, error + more, unit, trail=trail)
 
 
 def _quotient(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:
@@ -305,7 +326,9 @@ def _quotient(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> En
         raise NoRule("div: by a number that may be zero")
     low, high = _hull([a / b for a in (x.low, x.high) for b in (y.low, y.high)])
     size = np.maximum(np.abs(low), np.abs(high))
-    return _rounded(low, high, (x.error + size * y.error) / least, unit)
+    error = (x.error + size * y.error) / least
+    more, trail = rewrites.quotient(x, y, size + error, unit)
+    return _rounded(low, high, error + more, unit, trail=trail)
 
 
 def _power(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:
@@ -319,7 +342,10 @@ def _power(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclo
         low = np.where((x.low < 0) & (x.high > 0), 0.0, low)
     error = n * x.size ** (n - 1) * x.error
     # repeated products, in any order: each number goes through fewer than n roundings
-    return _rounded(low, high, error, (n - 1) * unit * (1 + n * unit) + 0.0)
+    size = np.maximum(np.abs(low), np.abs(high)) + error
+    more, trail = rewrites.power(x, n, size, unit)
+    found = _rounded(low, high, error + more, (n - 1) * unit * (1 + n * unit), trail=trail)
+    return replace(found, unit=unit)
 
 
 def _extreme(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enclosed:

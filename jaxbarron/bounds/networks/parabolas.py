@@ -112,15 +112,15 @@ def upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) 
         peaks = peaks + np.abs(gamma) * bend.rest + doubt[k] * bend.size
         peaks = peaks + (np.abs(weights) + np.abs(gamma)) * bend.jumps
         # a peak may be negative: what the sum loses is below its moduli's last bits
-        total += float(np.sum(peaks)) + 2.0**-38 * float(np.sum(np.abs(peaks)))
+        total = _plus(total, float(np.sum(peaks)) + 2.0**-38 * float(np.sum(np.abs(peaks))))
         line = line + beta @ jacobian
         line_doubt = line_doubt + np.abs(beta) @ np.abs(jacobian)
         scaled = lam[:, None] * jacobian
         matrix = matrix + jacobian.T @ scaled
         moduli = np.abs(jacobian).T @ np.abs(scaled)
         matrix_doubt += norm_of(allowance(moduli, _MOST + 8).ravel())
-        total += float(np.abs(beta) @ noise + 2 * (np.abs(lam) * x.straight) @ noise)
-        total *= 1 + 2.0**-38 if total > 0 else 1 - 2.0**-38
+        aside = np.abs(beta) @ noise + 2 * (np.abs(lam) * x.straight) @ noise
+        total = _plus(total, float(raised(aside, _MOST)))
         positive = np.maximum(lam, 0.0)
         roots = np.sqrt(positive) * (1 + 2.0**-50)
         parts: list[tuple[Any, float]] = []

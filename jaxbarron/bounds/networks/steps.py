@@ -91,6 +91,8 @@ def cell_errors(body: Any, lower: float, upper: float) -> Cells:
     Raises:
         NoRule: another primitive, or a choice that a cell does not decide.
     """
+    # a threshold at the very end decides there too
+    lower, upper = float(np.nextafter(lower, -np.inf)), float(np.nextafter(upper, np.inf))
     cuts = sorted({c for c in _thresholds(body) if lower < c < upper})
     edges = np.array([lower, *cuts, upper])
     left, right = edges[:-1], edges[1:]
@@ -104,7 +106,23 @@ def cell_errors(body: Any, lower: float, upper: float) -> Cells:
     beside = np.maximum(np.append(steep[1:], 0.0), np.append(0.0, steep[:-1])) + steep
     shift = 4 * _UNIT * np.maximum(np.abs(left), np.abs(right)) if len(cuts) else none
     error = result.error + beside * shift
+    _check_meeting(body, edges[1:-1], error)
     return Cells(edges, result.low, result.high, error, steep * (1 + 2.0**-20))
+
+
+def _check_meeting(body: Any, cuts: Any, error: Any) -> None:
+    """What stands on both sides of each threshold has one value there, but for its errors.
+
+    Else the function jumps, or has a whole piece between two neighbouring floats.
+    """
+    near = 4 * _UNIT * np.abs(cuts) + 2.0**-125
+    below, above = (
+        _run(body, [_Number(x, y, np.zeros_like(cuts), np.ones_like(cuts))])[0]
+        for x, y in ((cuts - near, cuts), (cuts, cuts + near))
+    )
+    apart = np.maximum(above.low - below.high, below.low - above.high)
+    if not np.all(apart <= error[:-1] + error[1:]):
+        raise NoRule("a choice that depends on the input, of values that do not meet")
 
 
 @dataclass(frozen=True, eq=False)

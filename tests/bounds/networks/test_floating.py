@@ -102,7 +102,7 @@ def test_a_planted_fault_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch):
     if fault == "sums":
         monkeypatch.setattr(floating, "_gamma", lambda n, unit: 0.0)
         fn = lambda x: jnp.sum(jnp.stack([x, 3 * x, 7 * x, -5 * x]), axis=0)  # noqa: E731
-        monkeypatch.setattr(floating, "_rounded", lambda lo, hi, e, u, extra=0.0: (
+        monkeypatch.setattr(floating, "_rounded", lambda lo, hi, e, u, extra=0.0, **_: (
             floating.Enclosed(lo, hi, e, u)))  # fmt: skip
     elif fault == "functions":
         arithmetic = jb.Arithmetic(ulps={"tanh": 1e-3})

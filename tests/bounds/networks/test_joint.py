@@ -324,3 +324,8 @@ def test_peaks_are_the_largest_values():
     true = np.max(scale * np.sin(z) + slope * t + bend * t * t, axis=0)
     assert np.all(true <= found)
     assert np.all(found <= true + 1e-6)
+
+
+def test_a_radius_that_is_not_known_gives_no_bound():
+    unknown = joint_norm([(np.eye(2), float("nan")), (np.eye(2), 1.0)])
+    assert not unknown < np.inf
