@@ -118,11 +118,15 @@ def test_the_cost_in_every_weight():
 
 
 def test_the_bridge_has_a_kernel_at_its_own_order():
-    edge = edges(activation("cos"), activation("relu"), 2)[0]
-    assert edge.rule == "taylor on a reach"
-    kernel = edge.kernel(reach=REACH, tol=TOL)
-    assert kernel.error.upper <= TOL
-    assert kernel.constant <= edge.upper
+    sharp = edges(activation("cos"), activation("relu"), 2)[0]
+    assert sharp.rule == "one reach"
+    taylor = RULES["taylor on a reach"](activation("cos"), activation("relu"), 2)
+    assert taylor is not None
+    assert sharp.upper < taylor.upper
+    for edge in (sharp, taylor):
+        kernel = edge.kernel(reach=REACH, tol=TOL)
+        assert kernel.error.upper <= TOL
+        assert kernel.constant <= edge.upper
 
 
 def test_into_the_heaviside_step():

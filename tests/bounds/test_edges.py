@@ -164,7 +164,7 @@ def test_the_bridge_from_the_spectral_space():
     for s, name in ((1, "sin"), (2, "cos")):
         assert edges(activation(name), repu(s), s) == ()
         (edge,) = edges(activation(name), repu(s), s + 1)
-        assert edge.rule == "taylor on a reach"
+        assert edge.rule == "one reach"
         assert refutations(edge) == []
 
 
