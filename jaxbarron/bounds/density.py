@@ -14,6 +14,7 @@ from typing import Any, Literal
 import flint
 
 from jaxbarron.activations import Activation
+from jaxbarron.balls.dyadic import exact
 from jaxbarron.balls.integrals import Combination, absolute_integral
 from jaxbarron.balls.roots import inner_ball
 from jaxbarron.balls.series import local_series, working_precision
@@ -133,6 +134,9 @@ def atom(program: Program, kink: Jumps, order: int) -> Any:
             reason = f"could not be bounded beside the kink at z = {kink.location:.6g}"
             return Constant(0.0, math.inf, "", reason)
         sides.append(found.coefficients)
+    if order > 1 and _stands_alone(program, place, [side[0] for side in sides]):
+        reason = f"the value at z = {kink.location:.6g} is not the limit there: D is no measure"
+        return Constant(math.inf, math.inf, "", reason)
     for j in range(order):
         jump = math.factorial(j) * (sides[1][j] - sides[0][j])
         stated = kink.known[j] if j < len(kink.known) else None
@@ -149,3 +153,13 @@ def atom(program: Program, kink: Jumps, order: int) -> Any:
         else:
             return jump
     raise AssertionError("order is at least 1")
+
+
+def _stands_alone(program: Program, place: Any, limits: list[Any]) -> bool:
+    """Whether the value at a place is proved to be another than the values on both sides.
+
+    Comparisons with the place itself (z == 0) may give it a branch of its own.
+    """
+    point = exact(place)
+    value = local_series(program, flint.arb_series([point, 1], prec=2), point).coefficients[0]
+    return value.is_finite() and not any(value.overlaps(x) for x in limits)

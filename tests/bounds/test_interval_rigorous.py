@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 
+import jax.numpy as jnp
 import mpmath
 import numpy as np
 import pytest
@@ -155,6 +156,17 @@ def test_a_network_with_cancellation() -> None:
     assert verify(certificate_of_bracket(found))
     with pytest.raises(UsageError, match="quotients of floats"):
         interval_norm(mu, 1, sigma="relu", level="rigorous")
+
+
+def test_a_value_of_its_own_at_a_declared_kink_is_no_finite_claim() -> None:
+    spike = Activation(
+        "spike",
+        lambda z: jnp.where(z == 0.25, 7.0, z * z),
+        family="spike",
+        kinks=(Kink(0.25, (0.0, 0.0, 0.0, 0.0)),),
+    )
+    found = interval_norm(spike, 1, spread=1.0, level="rigorous")
+    assert found.lower == found.upper == math.inf
 
 
 def test_an_undeclared_kink_is_no_finite_claim() -> None:
