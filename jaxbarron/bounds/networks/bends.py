@@ -79,7 +79,7 @@ def bend_of(node: Elementwise, centre: Any, reach: Any) -> Bend:
     places = np.linspace(-1.0, 1.0, _PARTS)
     places = places[np.abs(places) > 0.1]
     t = places[:, None] * reach
-    safe = np.where(t == 0, 1.0, t)
+    safe = np.where(np.abs(t) < 1e-150, 1.0, t)  # its square is a number
     at = [value_at(table, centre + t)[0] for table in (values, slopes)]
     bent = (at[0] - value - slope * t - curve / 2 * t * t) / safe**2
     tilted = (at[1] - slope - curve * t) / safe

@@ -15,8 +15,9 @@ import scipy.optimize
 from jaxbarron.bounds.networks.bends import value_at
 from jaxbarron.bounds.networks.joint import Joint, Multipliers, Neurons
 
-__all__ = ["best_multipliers"]
+__all__ = ["LARGEST", "best_multipliers"]
 
+LARGEST = 1e100  # of a multiplier: beyond, sums could overflow
 _GRID = 65
 _SOFT = (0.1, 0.03, 0.01)  # of each neuron's own size; a third of the steps each
 _SOFT_TOP = 0.2  # the same for eigenvalues
@@ -27,11 +28,13 @@ def best_multipliers(joint: Joint, row: Mapping[int, Any], steps: int) -> Multip
     problem = _Problem(joint, row)
     at = problem.start()
     for soft in _SOFT if steps else ():
-        found = scipy.optimize.minimize(
-            problem.value, at, args=(soft,), jac=True, method="L-BFGS-B",
-            options={"maxiter": max(1, steps // len(_SOFT))},
-        )  # fmt: skip
-        if np.isfinite(found.x).all():
+        # a step that goes too far overflows; the search then ends where it was before
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found = scipy.optimize.minimize(
+                problem.value, at, args=(soft,), jac=True, method="L-BFGS-B",
+                options={"maxiter": max(1, steps // len(_SOFT))},
+            )  # fmt: skip
+        if np.isfinite(found.fun) and np.isfinite(found.x).all():
             at = found.x
     return problem.multipliers(at)
 
@@ -67,7 +70,7 @@ class _Problem:
             self.free[self.place[k]] = True
         size = np.abs(self.weights) * np.max(np.abs(self.error), axis=0)
         size = np.maximum(size, 1e-9 * max(float(np.max(size, initial=0.0)), 1e-300))
-        safe = np.where(self.reach > 0, self.reach, 1.0)
+        safe = np.where(self.reach > 1e-150, self.reach, 1.0)  # its square is a number
         self.size, self.by_line, self.by_square = size, size / safe, size / safe**2
         self.box = joint.symbols.group is None
 
@@ -77,7 +80,9 @@ class _Problem:
         return flat
 
     def multipliers(self, flat: Any) -> Multipliers:
-        beta, lam, weights = self._split(flat)
+        with np.errstate(over="ignore"):
+            beta, lam, weights = self._split(flat)
+        beta, lam = (np.clip(x, -LARGEST, LARGEST) for x in (beta, lam))
         return Multipliers(
             {k: beta[self.place[k]].copy() for k in self.nodes},
             {k: lam[self.place[k]].copy() for k in self.nodes},
@@ -132,7 +137,7 @@ class _Problem:
         """The bound of the quadratic form, and its slopes in lam and in the log weights."""
         weights = weights if self.box else np.ones_like(weights)
         scaled = self.jacobian / np.sqrt(weights)
-        values, vectors = np.linalg.eigh((scaled * lam[:, None]).T @ scaled)
+        values, vectors = _eigh((scaled * lam[:, None]).T @ scaled)
         total = weights.sum() if self.box else 1.0
         width = _SOFT_TOP * soft * max(float(np.max(np.abs(values), initial=0.0)), 1e-300)
         values0 = np.append(values, 0.0)  # never below zero
@@ -151,7 +156,7 @@ class _Problem:
             part = matrix[self.place[k]]
             if not part.any():
                 continue
-            values, vectors = np.linalg.eigh(part.T @ part)
+            values, vectors = _eigh(part.T @ part)
             norm = float(np.sqrt(max(values[-1], 0.0))) or 1e-300
             right = vectors[:, -1]
             left = part @ right / norm
@@ -159,6 +164,13 @@ class _Problem:
             total += factor * norm
             on_lam += factor * (self.paths[:, self.place[k]] @ left) * (self.jacobian @ right)
         return total, on_lam
+
+
+def _eigh(matrix: Any) -> tuple[Any, Any]:
+    """Of a symmetric matrix; NaN where a step of the search went too far, which ends the search."""
+    if not np.isfinite(matrix).all():
+        return np.full(len(matrix), np.nan), np.full_like(matrix, np.nan)
+    return np.linalg.eigh(matrix)
 
 
 def _grid(x: Neurons, joint: Joint) -> tuple[Any, Any]:

@@ -84,6 +84,15 @@ def upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) 
         row: the C_k of one output, for each function's node.
         multipliers: any; those of functions that are not replaced are found here.
     """
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        try:
+            total = _upper_bound(joint, row, multipliers)
+        except np.linalg.LinAlgError:  # a matrix that overflowed has no eigenvalues
+            return float("inf")
+    return total if np.isfinite(total) else float("inf")
+
+
+def _upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) -> float:
     symbols = joint.symbols
     order = sorted(row, reverse=True)
     drawn: dict[int, Any] = {k: np.zeros(len(row[k])) for k in order}  # gamma
@@ -144,8 +153,7 @@ def upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) 
     line_bound = symbols.linear(line[None])[0] + allowance(line_doubt, _MOST).sum()
     total = _plus(total, float(raised(line_bound, _MOST)))
     symmetric = matrix / 2 + matrix.T / 2
-    total = _plus(total, symbols.quadratic(symmetric, matrix_doubt * 1.01, multipliers.weights))
-    return total if np.isfinite(total) else float("inf")
+    return _plus(total, symbols.quadratic(symmetric, matrix_doubt * 1.01, multipliers.weights))
 
 
 def _plus(total: float, part: float) -> float:

@@ -14,12 +14,10 @@ import scipy.sparse
 
 from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
 from jaxbarron.bounds.networks.joint import Joint, Multipliers
-from jaxbarron.bounds.networks.multipliers import best_multipliers
+from jaxbarron.bounds.networks.multipliers import LARGEST, best_multipliers
 from jaxbarron.bounds.networks.parabolas import row_of, second_order, upper_bound
 
 __all__ = ["Parabolas", "Refiner", "refiner_of"]
-
-_LARGEST = 1e100  # of a multiplier: beyond, sums could overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +81,9 @@ class Refiner:
         arrays = (given.linear, given.quadratic, given.weights, given.adjoint)
         fits = all(x.shape == shape for x, shape in zip(arrays, shapes, strict=True))
         doubles = all(x.dtype == np.float64 for x in arrays[:3]) and given.adjoint.dtype == bool
-        if not (fits and doubles and all(np.all(np.abs(x) <= _LARGEST) for x in arrays[:3])):
+        if not (fits and doubles and all(np.all(np.abs(x) <= LARGEST) for x in arrays[:3])):
             raise ValueError("multipliers of another shape than the network, or not finite")
-        if not np.all(given.weights >= 1 / _LARGEST):
+        if not np.all(given.weights >= 1 / LARGEST):
             raise ValueError("weights of the symbols that are not positive")
         rows, rests, _ = self._rows(node, given.adjoint)
         return self._bounded(old, rows, rests, given)

@@ -14,7 +14,7 @@ import pytest
 
 import jaxbarron as jb
 from jaxbarron.bounds.networks import joint as joint_module
-from jaxbarron.bounds.networks import refined
+from jaxbarron.bounds.networks import multipliers, refined
 from jaxbarron.bounds.networks.bends import bend_of
 from jaxbarron.bounds.networks.bound import network_difference
 from jaxbarron.bounds.networks.cells import Cells, Pair
@@ -151,6 +151,25 @@ def test_any_multipliers_give_a_true_bound():
             again = network_difference(network, box, parabolas=[other])
             assert np.all(again.lower[0] <= least)
             assert np.all(again.upper[0] >= most)
+
+
+def test_numbers_that_overflow_end_the_search_or_give_no_bound(monkeypatch):
+    network, box, _ = small_network()
+    plain = network_difference(network, box)
+    found = network_difference(network, box, joint=3)
+    assert found.parabolas is not None
+    (given,) = found.parabolas
+    assert given is not None
+    huge = dataclasses.replace(given, quadratic=np.full(given.quadratic.shape, multipliers.LARGEST))
+    again = network_difference(network, box, parabolas=[huge])
+    assert np.array_equal(again.upper[0], plain.upper[0])
+
+    def far(problem: Any) -> Any:  # the search starts where its matrices overflow
+        return np.full(2 * problem.count + problem.joint.symbols.count, 1e308)
+
+    monkeypatch.setattr(multipliers._Problem, "start", far)  # pyright: ignore[reportPrivateUsage]
+    again = network_difference(network, box, joint=3)
+    assert np.all(again.upper[0] <= plain.upper[0])
 
 
 def test_it_is_sharper_where_many_neurons_share_few_inputs():
