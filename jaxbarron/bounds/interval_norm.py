@@ -38,7 +38,7 @@ __all__ = ["Bracket", "interval_norm", "norm_function", "solve_table", "theorem_
 # derivative loses two more bits: gelu_tanh near z = 9, s = 4, is off by 8e-12
 _ROUNDING = {s: 2.0 ** (-40 + 2 * max(s - 2, 0)) for s in range(5)}
 # where the density part is a quadrature instead (weight l2, s odd): the largest seen is 2.3e-10
-_QUADRATURE = 2.0**-30
+_QUADRATURE = 2.0**-31
 _FEW_DIGITS = 1e-6  # from this gap on cutting planes are enough nearly always
 _PLANES = 6, 3  # rounds of them for few digits, and before Newton's method for many
 
