@@ -62,6 +62,7 @@ class UnreachableTargetError(JaxbarronError, ValueError):
     """The library knows no kernel from this source to this target on this domain."""
 
 
+# NotImplementedError is what JAX itself raises for a primitive without a rule.
 class UnsupportedPrimitiveError(JaxbarronError, NotImplementedError):
     """A scalar function uses a JAX primitive for which there is no rule yet."""
 

@@ -19,12 +19,8 @@ from jaxbarron.activations import Activation, activation
 from jaxbarron.certificates import Certificate, kernel_certificate
 from jaxbarron.domains import Ball
 from jaxbarron.errors import ToleranceError, UnreachableTargetError, UsageError
-from jaxbarron.kernels.sharp import (
-    check_reach,
-    kernel_of_particles,
-    matched_nodes,
-    polynomial_columns,
-)
+from jaxbarron.kernels.matched_cells import matched_nodes
+from jaxbarron.kernels.sharp import check_reach, kernel_of_particles, polynomial_columns
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import norm
 from jaxbarron.programs import evaluate_program

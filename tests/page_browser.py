@@ -51,6 +51,7 @@ def chromium(folder):
     if binary is None:
         if os.environ.get("JAXBARRON_REQUIRE_CHROMIUM") == "1":
             pytest.fail("JAXBARRON_REQUIRE_CHROMIUM=1, and no chromium is on PATH")
+        # asked for: the pages are opened where a browser is there; .ci/run installs and demands it
         pytest.skip("no chromium on PATH")
 
     def run(page, address="", script=""):

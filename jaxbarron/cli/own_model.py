@@ -148,6 +148,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
                 raise ValueError("one array, as np.save writes it")
             arrays = {name: loaded[name] for name in loaded.files}
             return {name: a for name, a in arrays.items() if isinstance(a, np.ndarray)}
+    # zipfile raises NotImplementedError for a compression and RuntimeError for a password
     except (ValueError, EOFError, KeyError, MemoryError, NotImplementedError, RuntimeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise UsageError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -145,22 +145,25 @@ class _EndsError(UsageError):
     """The bound on the region ends before the outputs."""
 
 
-class _Problem:
+class _Problem(Protocol):
     """What kernels at the sites do to the outputs."""
 
-    level: Literal["rigorous", "sampled"]
+    @property
+    def level(self) -> Literal["rigorous", "sampled"]:
+        """Of what is measured."""
+        ...
 
     def sizes(self) -> Any:
         """How many numbers each planned site is applied to."""
-        raise NotImplementedError
+        ...
 
     def measured(self, kernels: Sequence[ParticleMeasure]) -> tuple[float, Any]:
         """The change, and what each site adds to each output: shape (outputs, sites)."""
-        raise NotImplementedError
+        ...
 
 
-class _OnRegion(_Problem):
-    level = "rigorous"
+class _OnRegion:
+    level: Literal["rigorous"] = "rigorous"
 
     def __init__(self, network: Network, region: Region, planned: Sequence[Replacement]) -> None:
         self.network, self.region, self.planned = network, region, planned
@@ -192,8 +195,8 @@ class _OnRegion(_Problem):
         return float(max(sizes, default=0.0)), parts[:, self._places]
 
 
-class _OnSamples(_Problem):
-    level = "sampled"
+class _OnSamples:
+    level: Literal["sampled"] = "sampled"
 
     def __init__(
         self,

@@ -12,7 +12,8 @@ from conftest import kernel_values
 import jaxbarron as jb
 from jaxbarron.bounds.interval_norm import interval_norm
 from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
-from jaxbarron.kernels.sharp import matched_nodes, sharp_kernel
+from jaxbarron.kernels.matched_cells import matched_nodes
+from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.programs import evaluate_program
 
 
