@@ -1,12 +1,15 @@
-"""Shared by all tests: evaluation in double precision, independent of the library's own."""
+"""Shared by all tests: evaluation in double precision of its own, and the command line."""
 
 from __future__ import annotations
+
+import sys
 
 import jax
 import numpy as np
 import pytest
 
 from jaxbarron.activations import Activation
+from jaxbarron.cli import main
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.programs import evaluate_program
 
@@ -24,3 +27,17 @@ def kernel_values(kernel: ParticleMeasure, target: Activation, z: np.ndarray) ->
     for c, alpha, beta in zip(*columns, strict=True):
         total += c * evaluate_program(target.program, alpha * z + beta)
     return total
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line as a process would: (exit status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["jaxbarron", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run

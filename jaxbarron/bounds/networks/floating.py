@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
-import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.bounds.networks import rewrites
-from jaxbarron.bounds.networks.reading import NoRule
+from jaxbarron.bounds.networks.reading import NoRule, walked
 from jaxbarron.bounds.networks.rewrites import NOTHING, Trail
 from jaxbarron.bounds.networks.steps import LIPSCHITZ, MONOTONE, cell_errors
 from jaxbarron.programs import INLINED_CALLS
@@ -146,16 +145,7 @@ class _Reader:
         self.arithmetic = arithmetic
 
     def run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Any]) -> list[Any]:
-        values: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
-        values.update((v, _known(c)) for v, c in zip(jaxpr.constvars, consts, strict=True))
-
-        def read(atom: Any) -> Any:
-            return _known(atom.val) if isinstance(atom, jex.Literal) else values[atom]
-
-        for eqn in jaxpr.eqns:
-            operands = [read(atom) for atom in eqn.invars]
-            values.update(zip(eqn.outvars, self._apply(eqn, operands), strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        return walked(jaxpr, consts, inputs, _known, self._apply)
 
     def _apply(self, eqn: Any, operands: list[Any]) -> list[Any]:
         name = eqn.primitive.name

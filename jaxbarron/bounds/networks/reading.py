@@ -17,7 +17,7 @@ from jaxbarron.bounds.networks.graph import Builder, Constant, Network, Node, Pr
 from jaxbarron.bounds.networks.maps import scaling, selection
 from jaxbarron.programs import INLINED_CALLS, scan_split
 
-__all__ = ["Known", "Missing", "NoRule", "Reader", "Unknown", "Value", "network_of"]
+__all__ = ["Known", "Missing", "NoRule", "Reader", "Unknown", "Value", "network_of", "walked"]
 
 _MOST_STEPS = 4096  # of loops that are written out
 _MAXIMUM = "a maximum over an axis: no rule for its value"
@@ -106,6 +106,26 @@ def network_of(closed: Any, inputs: Sequence[Any], sites: Sequence[Site]) -> Net
     return Network(tuple(reader.build.nodes), tuple(outputs), reader.build.sites, ends_at)
 
 
+def walked(
+    jaxpr: Any,
+    consts: Sequence[Any],
+    inputs: Sequence[Any],
+    known: Callable[[Any], Any],
+    apply: Callable[[Any, list[Any]], Sequence[Any]],
+) -> list[Any]:
+    """The outputs of a jaxpr whose equations are read by ``apply``, its constants by ``known``."""
+    values: dict[Any, Any] = dict(zip(jaxpr.invars, inputs, strict=True))
+    values.update((var, known(x)) for var, x in zip(jaxpr.constvars, consts, strict=True))
+
+    def read(atom: Any) -> Any:
+        return known(atom.val) if isinstance(atom, jex.Literal) else values[atom]
+
+    for eqn in jaxpr.eqns:
+        found = apply(eqn, [read(atom) for atom in eqn.invars])
+        values.update(zip(eqn.outvars, found, strict=True))
+    return [read(atom) for atom in jaxpr.outvars]
+
+
 def known(value: Any) -> Known:
     """A concrete array; floats become the doubles that they are, random keys stay JAX arrays."""
     if jnp.issubdtype(getattr(value, "dtype", bool), jax.dtypes.prng_key):
@@ -134,16 +154,7 @@ class Reader:
 
     def run(self, jaxpr: Any, consts: Sequence[Any], inputs: Sequence[Value]) -> list[Value]:
         """The outputs of a jaxpr."""
-        values: dict[Any, Value] = dict(zip(jaxpr.invars, inputs, strict=True))
-        values.update((var, known(x)) for var, x in zip(jaxpr.constvars, consts, strict=True))
-
-        def read(atom: Any) -> Value:
-            return known(atom.val) if isinstance(atom, jex.Literal) else values[atom]
-
-        for eqn in jaxpr.eqns:
-            operands = [read(atom) for atom in eqn.invars]
-            values.update(zip(eqn.outvars, self._apply(eqn, operands), strict=True))
-        return [read(atom) for atom in jaxpr.outvars]
+        return walked(jaxpr, consts, inputs, known, self._apply)
 
     def _apply(self, eqn: Any, operands: list[Value]) -> list[Value]:
         # The rules build on the reader: this is where the circle closes.
