@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense_networks import dense
 
 from jaxbarron.bounds.networks import differential
 from jaxbarron.bounds.networks.bound import DifferenceBound
@@ -31,21 +31,6 @@ ACTIVATIONS: dict[str, Function] = {
 @pytest.fixture(autouse=True)
 def doubles(x64):
     """Attacks are computed in double precision: they must not see the rounding of float32."""
-
-
-def dense(sizes: Sequence[int], act: Function, seed: int, *, residual: bool = False) -> Function:
-    rng = np.random.default_rng(seed)
-    layers = [(rng.normal(size=(a, b)) / np.sqrt(a), 0.3 * rng.normal(size=b))
-              for a, b in itertools.pairwise(sizes)]  # fmt: skip
-
-    def network(x: Any) -> Any:
-        for k, (weights, bias) in enumerate(layers):
-            y = x @ weights + bias
-            y = act(y) if k + 1 < len(layers) else y
-            x = x + y if residual and x.shape == y.shape else y
-        return x
-
-    return network
 
 
 def attack(old: Function, new: Function, box: Box, seed: int, starts: int = 30, steps: int = 12):

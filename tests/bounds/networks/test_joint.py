@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense_networks import dense
 
 import jaxbarron as jb
 from jaxbarron.bounds.networks import joint as joint_module
@@ -37,21 +37,6 @@ RNG = np.random.default_rng(5)
 @pytest.fixture(autouse=True)
 def doubles(x64):
     """Attacks are computed in double precision."""
-
-
-def dense(sizes: list[int], act: Callable[[Any], Any], seed: int, residual: bool = False) -> Any:
-    rng = np.random.default_rng(seed)
-    layers = [(rng.normal(size=(a, b)) / np.sqrt(a), 0.3 * rng.normal(size=b))
-              for a, b in itertools.pairwise(sizes)]  # fmt: skip
-
-    def network(x: Any) -> Any:
-        for k, (weights, bias) in enumerate(layers):
-            y = x @ weights + bias
-            y = act(y) if k + 1 < len(layers) else y
-            x = x + y if residual and x.shape == y.shape else y
-        return x
-
-    return network
 
 
 def convolution(x: Any) -> Any:
