@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.arithmetic import ArithmeticFigure, arithmetic_figures, beyond
 from benchmarks.constants import ConstantFigure, constant_figures, table_seconds
 from benchmarks.cost import Cost, costs, too_dear
 from benchmarks.finetune import FineTuneFigure, finetune_figures
@@ -169,6 +170,17 @@ def _finetune_cells(figure: FineTuneFigure) -> tuple[str, ...]:
     )
 
 
+def _arithmetic_cells(figure: ArithmeticFigure) -> tuple[str, ...]:
+    return (
+        figure.name,
+        f"{figure.points:,}",
+        f"{figure.error:.4g}",
+        f"{figure.assumed:.4g}",
+        f"{figure.worst:.3f}",
+        f"{figure.at:.6g}",
+    )
+
+
 def _constants_more(_: Sequence[ConstantFigure]) -> tuple[dict[str, Any], list[str]]:
     entries, seconds = table_seconds()
     document = {"constants_table": {"entries": entries, "seconds": seconds}}
@@ -194,6 +206,15 @@ PARTS = {
         costs,
         _cost_cells,
         broken=too_dear,
+    ),
+    "arithmetic": Part(
+        "what float32 is worth here",
+        lambda _: "largest error of an operation in float32, in roundings 2^-24 of its result",
+        ("operation", "points", "error", "assumed", "of the assumed", "at"),
+        1,
+        arithmetic_figures,
+        _arithmetic_cells,
+        broken=beyond,
     ),
     "kernels": Part(
         "kernels against the limit",

@@ -19,9 +19,10 @@ from jaxbarron.atlas import Embedding, embedding, embedding_constant, embeddings
 from jaxbarron.bounds.constants import Constant, taylor_constant, variation_constant
 from jaxbarron.bounds.edge_kernels import EdgeKernel
 from jaxbarron.bounds.interval_norm import Bracket, interval_norm, norm_function
+from jaxbarron.bounds.networks.arithmetic import Arithmetic, device_arithmetic
 from jaxbarron.bounds.networks.bound import DifferenceBound
 from jaxbarron.bounds.networks.classes import Classes
-from jaxbarron.bounds.networks.floating import Arithmetic, EvaluationError
+from jaxbarron.bounds.networks.floating import EvaluationError
 from jaxbarron.bounds.norm_bracket import NormBracket, norm_bracket
 from jaxbarron.bounds.norm_family import Norm, norm_family, norm_grid
 from jaxbarron.bounds.parametrised_norm import parametrised_norm
@@ -166,6 +167,7 @@ __all__ = [
     "constant_certificate",
     "convolution_kernel",
     "derivative",
+    "device_arithmetic",
     "difference_kernel",
     "embedding",
     "embedding_constant",

@@ -13,6 +13,11 @@ from jaxbarron.cli import main
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.programs import evaluate_program
 
+# An accelerator multiplies float32 matrices in TF32 or bfloat16 unless told otherwise; what is
+# compared here with a reference is the library's arithmetic, not the device's.
+if jax.default_backend() != "cpu":
+    jax.config.update("jax_default_matmul_precision", "highest")
+
 
 @pytest.fixture
 def x64():

@@ -16,6 +16,7 @@ import pytest
 from benchmarks import __main__ as benchmarks
 from benchmarks import cost
 from benchmarks.parts import PARTS
+from jaxbarron.devices import on_cpu
 
 BATCH, NEURONS = 4096, 1024
 WORK = {"forward": cost._forward, "forward+backward": cost._backward}
@@ -34,7 +35,8 @@ class Compiled:
 
 
 def compiled(fn, *args):
-    program = fn.lower(*args).compile()
+    with on_cpu():  # what is counted, and how, is the compiler's of this platform
+        program = fn.lower(*args).compile()
     text = program.as_text()
     work, memory = program.cost_analysis(), program.memory_analysis()
     sizes = [math.prod(map(int, x.split(","))) for x in re.findall(r"f32\[([\d,]+)\]", text)]
@@ -50,7 +52,8 @@ def compiled(fn, *args):
 
 @pytest.fixture(scope="module")
 def models():
-    return cost._network(BATCH)
+    with on_cpu():
+        return cost._network(BATCH)
 
 
 @pytest.mark.parametrize("work", WORK)

@@ -87,8 +87,8 @@ def test_no_private_part_of_jax_is_touched() -> None:
 
 
 FLOORS = [
-    ("errors",), ("table_files",), ("programs",), ("activations",), ("domains",), ("measures",),
-    ("norms",),
+    ("errors",), ("devices",), ("table_files",), ("programs",), ("activations",), ("domains",),
+    ("measures",), ("norms",),
     ("kernels",), ("balls",), ("bounds",), ("certificates",), ("certify",), ("trade_off",),
     ("atlas",), ("tighten",),
     ("switching",), ("plots",), ("report",),

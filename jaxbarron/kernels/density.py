@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.activations import Activation, Line, activation
+from jaxbarron.devices import double_on_cpu
 from jaxbarron.errors import UsageError
 from jaxbarron.kernels.spline_space import Array
 from jaxbarron.programs import evaluate_program
@@ -84,6 +85,6 @@ def knot_mass(
 def derivative_values(sigma: Activation, order: int, points: Array) -> Array:
     """sigma^(order) at the points, in doubles, by automatic differentiation."""
     # The caller may be tracing: what is computed here is a constant of the trace.
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+    with jax.ensure_compile_time_eval(), double_on_cpu():
         fn = sigma.derivative(order).fn
         return np.asarray(jax.jit(jax.vmap(fn))(jnp.asarray(points)), dtype=np.float64)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxbarron.devices import on_cpu
 from jaxbarron.errors import NonFiniteError, ShapeError, UsageError
 
 __all__ = ["Course", "Plan", "course", "default_loss", "flops_of", "order_of", "points_of"]
@@ -230,9 +231,16 @@ def flops_of(fn: Callable[..., Any], *args: Any) -> float | None:
         >>> flops_of(lambda x: x @ x, jnp.ones((8, 8)))
         1024.0
     """
-    counted: Any = jax.jit(fn).lower(*args).cost_analysis()
+    with on_cpu():  # other backends do not count before they compile
+        shapes = jax.tree.map(_shape_of, args)
+        counted: Any = jax.jit(fn).lower(*shapes).cost_analysis()
     value = counted.get("flops") if isinstance(counted, dict) else None
     return float(value) if value is not None and value > 0 else None
+
+
+def _shape_of(x: Any) -> Any:
+    """Of an array its shape and dtype, wherever it lies; a number is itself."""
+    return jax.ShapeDtypeStruct(x.shape, x.dtype) if hasattr(x, "dtype") else x
 
 
 def _check(name: str, losses: Sequence[float] | np.ndarray, at: int, where: str) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from jaxbarron.bounds.networks.arithmetic import Arithmetic
 from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
-from jaxbarron.bounds.networks.floating import Arithmetic
 from jaxbarron.domains import Ball, Box
 from jaxbarron.switching.evaluation import float32_error
 from jaxbarron.switching.networks import network_with_rules

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxbarron.bounds.networks.floating import Arithmetic, EvaluationError, evaluation_errors
+from jaxbarron.bounds.networks.arithmetic import Arithmetic, device_arithmetic
+from jaxbarron.bounds.networks.floating import EvaluationError, evaluation_errors
 from jaxbarron.bounds.networks.regions import Region
 from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import ShapeError, UsageError
@@ -36,7 +37,8 @@ def float32_error(
         box: of the chosen argument, in the order of its flat array.
         ball: instead: how far the chosen argument may be from the one given.
         argument: which positional argument varies; it must be one array.
-        arithmetic: what is assumed of the machine; None: ``jb.Arithmetic()``.
+        arithmetic: what is assumed of the machine; None: ``jb.device_arithmetic()``, in which
+            products of matrices on a GPU are in TF32 unless the highest precision is asked for.
 
     Returns:
         The bounds, with what they assume.  Where a primitive has no rule ``ends_at`` names it.
@@ -71,7 +73,7 @@ def float32_error(
         )
     ends = low.reshape(shape), high.reshape(shape)
     inputs = [ends if k == free else x for k, x in enumerate(call.arrays)]
-    arithmetic = Arithmetic() if arithmetic is None else arithmetic
+    arithmetic = device_arithmetic() if arithmetic is None else arithmetic
     found, ends_at = evaluation_errors(trace(fn, call).jaxpr, inputs, arithmetic)
     level = "float" if ends_at is None else "sampled"
     return EvaluationError(tuple(found), arithmetic, level, ends_at)

@@ -8,47 +8,25 @@ through the jaxpr together.  What a machine's exp or tanh is worth is no theorem
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.bounds.networks import rewrites
+from jaxbarron.bounds.networks.arithmetic import ABSOLUTE, GROWTH, Arithmetic, products_unit
+from jaxbarron.bounds.networks.primitives import bound
 from jaxbarron.bounds.networks.reading import NoRule, walked
 from jaxbarron.bounds.networks.rewrites import NOTHING, Trail
 from jaxbarron.bounds.networks.steps import LIPSCHITZ, MONOTONE, cell_errors
 from jaxbarron.programs import INLINED_CALLS
 
-__all__ = ["Arithmetic", "Enclosed", "EvaluationError", "evaluation_errors"]
+__all__ = ["Enclosed", "EvaluationError", "evaluation_errors"]
 
-_ULPS: Mapping[str, float] = {
-    "exp": 4, "exp2": 4, "expm1": 8, "log": 4, "log1p": 8, "tanh": 8, "logistic": 8, "sqrt": 2,
-    "rsqrt": 4, "erf": 8, "erfc": 16, "sin": 4, "cos": 4, "atan": 8, "sinh": 8, "asinh": 8,
-}  # fmt: skip
-_ABSOLUTE = ("sin", "cos")  # relative to 1, not to the value
-_GROWTH = {"exp2": 1, "sinh": 1, "erfc": 2}  # made of exp: |x| to this power is added to the ulps
 _SLACK = 1 + 2.0**-30  # of our own double arithmetic, over sums of at most 2^20 terms
 _TINY = 2.0**-125  # at most so much is lost where a number is flushed to zero, float32 or wider
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """What is assumed of the machine, beside rounding to nearest in +, -, *, / and sums.
-
-    Attributes:
-        ulps: for each function the error of its evaluation at a float, in units of
-            ``2 u |f|`` with u = 2^-24 for float32 (for sin and cos ``2 u``).  To those of exp2 and
-            sinh ``|x|`` is added, to those of erfc ``x^2``: they are made of exp, whose argument is
-            rounded.
-        products: unit roundoff of the factors of matrix products and convolutions; 2^-24 is that of
-            float32, 2^-11 that of TF32, 2^-8 that of bfloat16, where a device uses those.
-    """
-
-    ulps: Mapping[str, float] = field(default_factory=lambda: dict(_ULPS))
-    products: float = 2.0**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,7 +154,7 @@ class _Reader:
     def _equation(self, eqn: Any, operands: list[Any]) -> list[Any]:
         name, out = eqn.primitive.name, eqn.outvars[0].aval
         if all(not isinstance(x, Enclosed) for x in operands):
-            results = _bound(eqn, operands)
+            results = bound(eqn, operands)
             return [_known(np.asarray(x)) for x in results]
         if name == "ne" and len(eqn.invars) == 2 and eqn.invars[0] is eqn.invars[1]:
             return [np.zeros(out.shape, bool)]  # whether a number is a NaN: none is
@@ -208,10 +186,10 @@ class _Reader:
             low, high, steep = -np.ones_like(x.low), np.ones_like(x.low), 1.0
         moved = steep * x.error
         size = np.maximum(np.abs(low), np.abs(high)) + moved
-        size = np.ones_like(size) if name in _ABSOLUTE else size
+        size = np.ones_like(size) if name in ABSOLUTE else size
         ulps = self.arithmetic.ulps[name]
-        if name in _GROWTH:
-            ulps = ulps + (np.maximum(np.abs(x.low), np.abs(x.high)) + x.error) ** _GROWTH[name]
+        if name in GROWTH:
+            ulps = ulps + (np.maximum(np.abs(x.low), np.abs(x.high)) + x.error) ** GROWTH[name]
         own = ulps * 2 * unit * size + _TINY
         exponent = float(np.max(np.maximum(np.abs(x.low), np.abs(x.high)) + x.error, initial=0.0))
         trail = Trail(x.trail.constant, exponent=exponent if name == "exp" else 0.0)
@@ -227,22 +205,13 @@ _MOVES = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", 
 Rule = Callable[[_Reader, Any, list[Any], float], Enclosed]
 
 
-def _bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        params = dict(eqn.primitive.get_bind_params(eqn.params))
-        if params.get("preferred_element_type") is not None:
-            params["preferred_element_type"] = np.dtype(np.float64)
-        results = eqn.primitive.bind(*(jnp.asarray(x) for x in values), **params)
-    return list(results) if eqn.primitive.multiple_results else [results]
-
-
 def _move(eqn: Any, operands: list[Any]) -> list[Any]:
     if eqn.params.get("fill_value") is not None:
         raise NoRule(f"{eqn.primitive.name}: a fill value")
     if eqn.primitive.name == "select_n" and isinstance(operands[0], Enclosed):
         raise NoRule("select_n: a choice that depends on the input")
     parts = [
-        _bound(eqn, [getattr(x, part) if isinstance(x, Enclosed) else x for x in operands])
+        bound(eqn, [getattr(x, part) if isinstance(x, Enclosed) else x for x in operands])
         for part in ("low", "high", "error")
     ]
     unit = max(x.unit for x in operands if isinstance(x, Enclosed))
@@ -382,7 +351,7 @@ def _matrix(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Encl
     sizes = [v.size for v in operands]
 
     def times(a: Any, b: Any) -> Any:
-        return np.asarray(_bound(eqn, [a, b])[0])
+        return np.asarray(bound(eqn, [a, b])[0])
 
     terms = _terms(eqn)
     size = times(*sizes)
@@ -390,7 +359,7 @@ def _matrix(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Encl
     away = times(np.abs(middle[0]) + half[0], half[1]) + times(half[0], np.abs(middle[1]))
     away = away * _SLACK + 2.0**-30 * size
     error = times(sizes[0], y.error) + times(x.error, sizes[1])
-    factors = reader.arithmetic.products if unit == 2.0**-24 else unit
+    factors = products_unit(reader.arithmetic, eqn.params["precision"], unit)
     rounding = _gamma(terms, unit)
     if factors > unit:
         rounding = rounding + 2 * factors + factors**2

@@ -14,8 +14,10 @@ import scipy.sparse
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.constants import fold_reals
 from jaxbarron.bounds.networks.maps import Blocks, Sparse, scaling, selection
+from jaxbarron.bounds.networks.primitives import bound, parameters
 from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value, known
 from jaxbarron.bounds.networks.shifts import apply_relative, peak
+from jaxbarron.devices import double_on_cpu
 from jaxbarron.programs import ARITY, Operation, Program, Register
 
 __all__ = ["RULES", "fold", "with_relative"]
@@ -43,7 +45,7 @@ def fold(eqn: Any, operands: Sequence[Known]) -> list[Value]:
     if name in _IDENTITIES and operands[0].is_real and _gives_reals(eqn):
         return list(operands)
     if not reals and not _gives_reals(eqn):
-        return [known(x) for x in _bound(eqn, [x.value for x in operands])]
+        return [known(x) for x in bound(eqn, [x.value for x in operands])]
     if name == "convert_element_type" and jnp.issubdtype(operands[0].value.dtype, jnp.integer):
         return [_as_double(operands[0].value)]
     if name == "convert_element_type" and any(x.radius is not None for x in reals):
@@ -54,12 +56,12 @@ def fold(eqn: Any, operands: Sequence[Known]) -> list[Value]:
         raise NoRule(f"{name}: the bits of a real number")
     exact = all(x.radius is None for x in operands)
     if name in ("convert_element_type", "iota") or (name in _EXACT and exact):
-        return [known(x) for x in _bound(eqn, [x.value for x in operands])]
+        return [known(x) for x in bound(eqn, [x.value for x in operands])]
     if name in _MOVES:
-        values = _bound(eqn, [x.value for x in operands])
+        values = bound(eqn, [x.value for x in operands])
         if all(x.radius is None for x in operands):
             return [known(x) for x in values]
-        radii = _bound(eqn, [_radius(x) if x.is_real else x.value for x in operands])
+        radii = bound(eqn, [_radius(x) if x.is_real else x.value for x in operands])
         return [Known(np.asarray(x), np.asarray(r)) for x, r in zip(values, radii, strict=True)]
     return fold_reals(eqn, operands)
 
@@ -89,14 +91,6 @@ def _gives_reals(eqn: Any) -> bool:
     return any(jnp.issubdtype(var.aval.dtype, jnp.floating) for var in eqn.outvars)
 
 
-def _bound(eqn: Any, values: Sequence[Any]) -> list[Any]:
-    """The primitive itself on these arrays, in double precision on the CPU."""
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
-        params = dict(eqn.primitive.get_bind_params(eqn.params))
-        results = eqn.primitive.bind(*(jnp.asarray(x) for x in values), **params)
-    return list(results) if eqn.primitive.multiple_results else [results]
-
-
 # ------------------------------------------------------------------------ moves
 
 
@@ -123,7 +117,7 @@ def _move(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
         places.append((x, count, size))
         tagged.append(np.arange(count, count + size).reshape(x.shape))
         count += size
-    return [_from_places(reader, eqn, np.asarray(ids), places) for ids in _bound(eqn, tagged)]
+    return [_from_places(reader, eqn, np.asarray(ids), places) for ids in bound(eqn, tagged)]
 
 
 def _from_places(reader: Reader, eqn: Any, ids: Any, places: Sequence[tuple[Any, int, int]]) -> Any:
@@ -298,9 +292,7 @@ def _probe(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     if size * outer > _MOST_PROBED:
         raise NoRule(f"{eqn.primitive.name}: too large ({size} to {outer} numbers)")
     others = [None if k == at else y.value for k, y in enumerate(operands)]
-    params = dict(eqn.primitive.get_bind_params(eqn.params))
-    if "preferred_element_type" in params:
-        params["preferred_element_type"] = np.dtype(np.float64)
+    params = parameters(eqn)
 
     def column(basis: Any) -> Any:
         values = [basis.reshape(x.shape) if y is None else jnp.asarray(y) for y in others]
@@ -308,7 +300,7 @@ def _probe(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
 
     rows: list[Any] = []
     step = max(1, (1 << 24) // outer)
-    with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+    with double_on_cpu():
         columns = jax.jit(jax.vmap(column))
         for start in range(0, size, step):
             basis = np.zeros((step, size))
@@ -375,4 +367,4 @@ RULES: dict[str, Rule] = {
 
 def with_relative(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     """An equation of numbers that are known up to a maximum."""
-    return apply_relative(reader, eqn, operands, RULES, _bound)
+    return apply_relative(reader, eqn, operands, RULES, bound)

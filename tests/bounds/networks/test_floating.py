@@ -156,3 +156,54 @@ def test_bad_input():
         jb.float32_error(jnp.tanh, x)
     with pytest.raises(UsageError, match="float32"):
         jb.float32_error(jnp.tanh, x.astype(jnp.float16), box=Box(np.zeros(3), np.ones(3)))
+
+
+def _in_tf32(x: Any) -> Any:
+    """To 11 bits, to the nearest: what a GPU does to the factors of a product."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    rounded = (bits + 0xFFF + ((bits >> 13) & 1)) & jnp.uint32(0xFFFFE000)
+    return jax.lax.bitcast_convert_type(rounded, jnp.float32)
+
+
+def test_what_a_gpu_multiplies_needs_the_unit_of_a_gpu():
+    """The assumption for a CPU is the planted fault."""
+    weights = WEIGHTS[0][0]
+    fn = lambda x: jnp.tanh(x @ weights)  # noqa: E731
+    x = RNG.normal(size=6).astype(np.float32)
+    box = Box(x - 0.1, x + 0.1)
+    points = (x + 0.1 * RNG.uniform(-0.999, 0.999, size=(500, 6))).astype(np.float32)
+    there = np.asarray(jnp.tanh(_in_tf32(points) @ _in_tf32(weights)), np.float64)
+    found = np.abs(there - doubled(fn, points)).max(axis=0)
+    for platform, enough in (("cuda", True), ("tpu", True), ("cpu", False)):
+        error = jb.float32_error(fn, jnp.asarray(x), box=box,
+                                 arithmetic=jb.device_arithmetic(platform))  # fmt: skip
+        assert np.all(found <= error.upper[0]) == enough
+
+
+@pytest.mark.parametrize(
+    ("precision", "cpu", "gpu"),
+    [
+        (None, 2.0**-24, 2.0**-11),
+        ("high", 2.0**-24, 2.0**-11),
+        ("highest", 2.0**-24, 2.0**-24),
+        (("highest", "default"), 2.0**-24, 2.0**-11),
+        ("F32_F32_F32", 2.0**-24, 2.0**-24),
+        ("BF16_BF16_F32", None, None),
+    ],
+)
+def test_the_precision_asked_for_decides(precision: Any, cpu: float | None, gpu: float | None):
+    x = jnp.ones(6, jnp.float32)
+    box = Box(np.full(6, 0.5), np.full(6, 1.5))
+    if isinstance(precision, str) and precision[0].isupper():
+        precision = jax.lax.DotAlgorithmPreset[precision]
+    fn = lambda x: jnp.matmul(x, WEIGHTS[0][0], precision=precision)  # noqa: E731
+    plain = lambda x: jnp.matmul(x, WEIGHTS[0][0], precision="highest")  # noqa: E731
+    for platform, unit in (("cpu", cpu), ("gpu", gpu)):
+        error = jb.float32_error(fn, x, box=box, arithmetic=jb.device_arithmetic(platform))
+        if unit is None:
+            assert error.ends_at is not None
+            assert "BF16_BF16_F32" in error.ends_at
+            continue
+        wanted = jb.Arithmetic(products=unit, highest=unit)
+        same = jb.float32_error(plain, x, box=box, arithmetic=wanted)
+        np.testing.assert_array_equal(error.upper[0], same.upper[0])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import jaxbarron as jb
 from jaxbarron.bounds.networks import forms
 from jaxbarron.bounds.networks.forms import Form, affine, contract, form_of, interval, multiply
 from jaxbarron.bounds.networks.maps import Blocks, Sparse, scaling, selection
@@ -140,3 +143,25 @@ def test_raised_sums_are_upper_bounds() -> None:
     exact = sum(map(Fraction, terms))
     assert Fraction(float(raised(computed, 1000))) >= exact
     assert math.isclose(raised(computed, 1000), 100.0, rel_tol=1e-11)
+
+
+@pytest.mark.parametrize("algorithm", ["F32_F32_F32", "BF16_BF16_F32"])
+def test_what_a_product_asks_of_the_machine_does_not_round_the_certificate(algorithm: str):
+    """The matrix that is read is the real one, though the machine is told to round its factors."""
+    rng = np.random.default_rng(3)
+    first, second = rng.normal(size=(5, 3)), rng.normal(size=(3, 4))
+    preset = jax.lax.DotAlgorithmPreset[algorithm]
+
+    def bound(precision):
+        def fn(x, first, second):
+            weights = jnp.matmul(first, second, precision=precision)
+            return jnp.tanh(jnp.matmul(x, weights, precision=precision))
+
+        box = jb.Box(np.full(5, -0.1), np.full(5, 0.1))
+        args = jnp.zeros(5), jnp.asarray(first), jnp.asarray(second)
+        return jb.end_to_end_bound(fn, {"tanh": "relu"}, *args, particles=8, box=box)
+
+    with jax.enable_x64(True):
+        wanted, given = bound(None), bound(preset)
+    np.testing.assert_array_equal(given.upper, wanted.upper)
+    np.testing.assert_array_equal(given.lower, wanted.lower)
