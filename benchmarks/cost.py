@@ -26,6 +26,7 @@ __all__ = ["LARGEST_RATIO", "Cost", "costs", "too_dear"]
 LARGEST_RATIO = 1.1
 _NOISE = 0.05
 _INPUTS, _NEURONS, _PARTICLES = 256, 1024, 16
+_BATCH = {"cpu": 4096}  # elsewhere enough work to hide the launch of a call
 # The activation as models call it, with the name under which it is recognised.
 _SOURCES: dict[str, Callable[[Any], Any]] = {
     "gelu_tanh": jax.nn.gelu,
@@ -50,7 +51,7 @@ def costs(
     quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Cost]:
     """The costs of all forms; ``progress`` is given (measured, wanted) after each."""
-    batch, pairs = (512, 5) if quick else (4096, 31)
+    batch, pairs = (512, 5) if quick else (_BATCH.get(jax.default_backend(), 65536), 31)
     parameters, x = _network(batch)
     measured: list[Cost] = []
     sources = ("gelu_tanh",) if quick else tuple(_SOURCES)
