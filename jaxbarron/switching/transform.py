@@ -93,8 +93,8 @@ def switch(
         >>> from jaxbarron.measures import ParticleMeasure
         >>> unit = ParticleMeasure(np.ones((1, 1)), np.ones((1, 1)), np.zeros(1))
         >>> g = switch(lambda x: 2 * jax.nn.gelu(x), {"gelu": (unit, "relu")})
-        >>> g(jnp.array([-1.0, 3.0])).tolist()
-        [0.0, 6.0]
+        >>> bool(jnp.all(g(jnp.array([-1.0, 3.0])) == jnp.array([0.0, 6.0])))
+        True
         >>> net = lambda x: jnp.sum(jnp.tanh(x))
         >>> region = {"args": (jnp.zeros(2),), "box": Box([-1.0, -1.0], [1.0, 1.0])}
         >>> h = switch(net, {"tanh": "relu"}, output_tol=0.01, **region)

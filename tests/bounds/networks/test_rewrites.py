@@ -11,6 +11,7 @@ import pytest
 
 import jaxbarron as jb
 from jaxbarron.bounds.networks import rewrites
+from jaxbarron.devices import on_cpu
 from jaxbarron.domains import Box
 
 
@@ -62,7 +63,8 @@ def test_without_the_rule_the_bound_fails(rule: str, monkeypatch: pytest.MonkeyP
             "power": "their power"}[rule]  # fmt: skip
     real = getattr(rewrites, rule)
     monkeypatch.setattr(rewrites, rule, lambda *args: (0.0, real(*args)[1]))
-    assert excess(*PROGRAMS[name]) > 1.0
+    with on_cpu():  # not every compiler rewrites all of them
+        assert excess(*PROGRAMS[name]) > 1.0
 
 
 @pytest.mark.parametrize(
