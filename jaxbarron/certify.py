@@ -15,6 +15,7 @@ from jaxbarron.balls.tails import asymptote
 from jaxbarron.certificates import Certificate, kernel_certificate
 from jaxbarron.errors import DomainError, ToleranceError, UnreachableTargetError, UsageError
 from jaxbarron.kernels.combinations import combination_kernel
+from jaxbarron.kernels.demand import check_demand
 from jaxbarron.kernels.rounding import CUBIC_REACH
 from jaxbarron.kernels.sharp import sharp_kernel
 from jaxbarron.kernels.splines import spline_kernel
@@ -88,17 +89,7 @@ def _check(tol: float | None, particles: int | None, reach: float | None, direct
             "given: more than one of tol, particles and direct; expected: one; do: choose the "
             "error (tol), the size (particles) or the one-for-one replacement (direct)"
         )
-    if tol is not None and not (math.isfinite(tol) and tol > 0):
-        raise ToleranceError(f"given: tol={tol}; expected: a finite number > 0; do: e.g. tol=1e-3")
-    if particles is not None and particles < 1:
-        raise UsageError(
-            f"given: particles={particles}; expected: at least 1; do: e.g. particles=16"
-        )
-    if reach is not None and not (math.isfinite(reach) and reach > 0):
-        raise DomainError(
-            f"given: reach={reach}; expected: a finite number > 0, or None for all of R; "
-            "do: give the largest |z| that the kernel must serve"
-        )
+    check_demand(tol, particles, reach)
 
 
 @functools.lru_cache(maxsize=1024)

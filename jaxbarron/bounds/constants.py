@@ -105,15 +105,7 @@ def density_moment(source: Source, s: int, power: int, *, reach: float | None = 
         >>> found.lower <= 1.0 <= found.upper
         True
     """
-    sigma, s = activation(source), checked_power(s)
-    if not 0 <= power <= s:
-        raise UsageError(
-            f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
-        )
-    weight = distance_weight(flint.fmpq(1), power, flint.fmpq(0))
-    if reach is not None:
-        _checked_reach(reach)
-    return _density_cost(sigma, s, weight, reach, "Taylor cost")
+    return _moment(source, s, 1, power, reach, "Taylor cost")
 
 
 def weighted_moment(source: Source, terms: Mapping[int, float], power: int) -> Constant:
@@ -185,15 +177,7 @@ def absolute_moment(source: Source, s: int, power: int, *, reach: float | None =
         >>> found.lower <= 2.0 <= found.upper
         True
     """
-    sigma, s = activation(source), checked_power(s)
-    if not 0 <= power <= s:
-        raise UsageError(
-            f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
-        )
-    weight = distance_weight(flint.fmpq(0), power, flint.fmpq(0))
-    if reach is not None:
-        _checked_reach(reach)
-    return _density_cost(sigma, s, weight, reach, "Taylor embedding")
+    return _moment(source, s, 0, power, reach, "Taylor embedding")
 
 
 def moment_between(source: Source, s: int, power: int, start: float, end: float) -> Constant:
@@ -329,6 +313,21 @@ def _checked_reach(reach: float) -> Any:
 def density_term(s: int) -> tuple[tuple[int, Any], ...]:
     """D/s! as a combination of derivatives."""
     return ((s + 1, flint.fmpq(1, math.factorial(s))),)
+
+
+def _moment(
+    source: Source, s: int, shift: int, power: int, reach: float | None, theorem: str
+) -> Constant:
+    """``1/s! int (shift + |t|)^power |D(t)| dt``."""
+    sigma, s = activation(source), checked_power(s)
+    if not 0 <= power <= s:
+        raise UsageError(
+            f"given: power={power} with s={s}; expected: 0 <= power <= s; do: raise s or lower it"
+        )
+    if reach is not None:
+        _checked_reach(reach)
+    weight = distance_weight(flint.fmpq(shift), power, flint.fmpq(0))
+    return _density_cost(sigma, s, weight, reach, theorem)
 
 
 def _density_cost(

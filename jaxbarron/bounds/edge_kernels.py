@@ -21,7 +21,8 @@ from jaxbarron.bounds.identities import find_identity
 from jaxbarron.bounds.kernel_error import KernelError, kernel_error
 from jaxbarron.bounds.least_constant import Combination, LeastConstant
 from jaxbarron.domains import Ball
-from jaxbarron.errors import DomainError, ToleranceError, UsageError
+from jaxbarron.errors import DomainError, ToleranceError
+from jaxbarron.kernels.demand import check_demand
 from jaxbarron.measures import ParticleMeasure, unit_kernel
 from jaxbarron.norms import Weight, norm
 from jaxbarron.programs import evaluate_program
@@ -135,7 +136,7 @@ def embedding_kernel(
         ToleranceError: a tolerance that is no finite number > 0, or that is not met.
         DomainError: a reach that is no finite number > 0, or none where one is needed.
     """
-    _check(reach, tol, particles)
+    check_demand(tol, particles, reach)
     exact = _composed(steps or [(source, target)], order, reach)
     if exact is not None:
         kernel = _assembled(exact, source, target, order, bound, reach)
@@ -164,24 +165,6 @@ def embedding_kernel(
             f"for an error of {_TOLERANCES[0] * program.size:.3g}; do: allow more"
         )
     return _assembled(_rows(best), source, target, order, bound, reach)
-
-
-def _check(reach: float | None, tol: float | None, particles: int | None) -> None:
-    if tol is not None and particles is not None:
-        raise UsageError(
-            "given: both tol and particles; expected: one; do: choose the error or the size"
-        )
-    if tol is not None and not (math.isfinite(tol) and tol > 0):
-        raise ToleranceError(f"given: tol={tol}; expected: a finite number > 0; do: e.g. tol=1e-3")
-    if particles is not None and particles < 1:
-        raise UsageError(
-            f"given: particles={particles}; expected: at least 1; do: e.g. particles=32"
-        )
-    if reach is not None and not (math.isfinite(reach) and reach > 0):
-        raise DomainError(
-            f"given: reach={reach}; expected: a finite number > 0, or None; do: give the largest "
-            "|z| that the kernel must serve"
-        )
 
 
 def _serves(kernel: EdgeKernel, tol: float | None, particles: int | None) -> bool:

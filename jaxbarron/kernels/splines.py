@@ -8,13 +8,13 @@ import numpy as np
 
 from jaxbarron.activations import Activation, Line, activation
 from jaxbarron.errors import (
-    DomainError,
     NonFiniteError,
     ToleranceError,
     UnreachableTargetError,
     UsageError,
 )
 from jaxbarron.kernels.corners import corners
+from jaxbarron.kernels.demand import check_demand
 from jaxbarron.kernels.density import LIMIT_CONSTANTS, knot_mass, line_values
 from jaxbarron.kernels.exact_tails import DyadicSpline, kernel_of_spline
 from jaxbarron.kernels.knots import first_knots, optimised
@@ -137,20 +137,11 @@ def _check(s: int, tol: float | None, particles: int | None, reach: float | None
             f"given: tol={tol!r} and particles={particles!r}; expected: exactly one of them; do: "
             "give tol= for an error or particles= for a size"
         )
-    if tol is not None and not (math.isfinite(tol) and tol > 0):
-        raise ToleranceError(
-            f"given: tol={tol!r}; expected: a positive finite number; do: give the largest error "
-            "that you accept, such as 1e-3"
-        )
+    check_demand(tol, None, reach)  # how few particles do depends on s
     if tol is not None and tol < _LEAST_TOLERANCE:
         raise ToleranceError(
             f"given: tol={tol!r}; expected: at least {_LEAST_TOLERANCE:g}, below which doubles do "
             "not hold a spline's error; do: raise tol"
-        )
-    if reach is not None and not (math.isfinite(reach) and reach > 0):
-        raise DomainError(
-            f"given: reach={reach!r}; expected: a positive finite number; do: give the largest |z| "
-            "that the activation meets"
         )
 
 
