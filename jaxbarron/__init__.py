@@ -38,6 +38,7 @@ from jaxbarron.certificates import (
     Observed,
     SharpCertificate,
     Verification,
+    WeightCertificate,
     constant_certificate,
     interval_certificate,
     kernel_certificate,
@@ -45,6 +46,7 @@ from jaxbarron.certificates import (
     save,
     sharp_certificate,
     verify,
+    weight_certificate,
 )
 from jaxbarron.certify import certified_kernel
 from jaxbarron.domains import Ball, Box
@@ -155,6 +157,7 @@ __all__ = [
     "TradeOffPoint",
     "Transport",
     "Verification",
+    "WeightCertificate",
     "Witness",
     "activation",
     "add",
@@ -222,5 +225,6 @@ __all__ = [
     "variation_constant",
     "verify",
     "verify_model",
+    "weight_certificate",
     "weight_values",
 ]
