@@ -37,7 +37,7 @@ _BITS = 128
 _NEAR = 2.0**-12
 _SMALLEST = 2.0**-24  # of the reach: cells are no smaller
 _UNIT = 2.0**-48
-_CELLS = 60_000  # at one level
+_CELLS = 20_000  # at one level
 
 
 def check_euclidean(sigma: Activation, evidence: EuclideanEvidence) -> Constant:
@@ -64,7 +64,8 @@ def _checked(sigma: Activation, evidence: EuclideanEvidence) -> Constant:
         reach, near = euclidean_near(plane, evidence.goal)
         beyond = min((euclidean_beyond(plane, p) for p in plans), default=math.inf)
         upper = max(near, beyond)
-        if upper <= evidence.goal:
+        # below a lower bound no cell would ever close
+        if max(upper, lower) <= evidence.goal:
             upper = max(upper, largest_on_cells(plane, plans, reach, evidence.goal))
         else:
             upper = math.inf
