@@ -64,8 +64,9 @@ def _checked(sigma: Activation, evidence: EuclideanEvidence) -> Constant:
         reach, near = euclidean_near(plane, evidence.goal)
         beyond = min((euclidean_beyond(plane, p) for p in plans), default=math.inf)
         upper = max(near, beyond)
-        # below a lower bound no cell would ever close
-        if max(upper, lower) <= evidence.goal:
+        # below a lower bound no cell would ever close; a plan that proves nothing is not asked
+        good = all(math.isfinite(p.error) for p in plans)
+        if good and max(upper, lower) <= evidence.goal:
             upper = max(upper, largest_on_cells(plane, plans, reach, evidence.goal))
         else:
             upper = math.inf
