@@ -85,7 +85,7 @@ def weight_certificate(
     Example:
         >>> found = weight_certificate("tanh", weight="l2")
         >>> found.claim
-        '2.11658234593 <= C <= 2.11658386010, C of tanh in repu(1), Euclidean weights'
+        '2.11658234593 <= C <= 2.1165838601, C of tanh in repu(1), Euclidean weights'
     """
     sigma = activation(source)
     _check_arguments(sigma, weight, s)
