@@ -39,6 +39,7 @@ from jaxbarron.certificates import (
     Observed,
     SharpCertificate,
     Verification,
+    WeightCertificate,
     constant_certificate,
     interval_certificate,
     kernel_certificate,
@@ -46,6 +47,7 @@ from jaxbarron.certificates import (
     save,
     sharp_certificate,
     verify,
+    weight_certificate,
 )
 from jaxbarron.certify import certified_kernel
 from jaxbarron.domains import Ball, Box
@@ -156,6 +158,7 @@ __all__ = [
     "TradeOffPoint",
     "Transport",
     "Verification",
+    "WeightCertificate",
     "Witness",
     "activation",
     "add",
@@ -224,5 +227,6 @@ __all__ = [
     "variation_constant",
     "verify",
     "verify_model",
+    "weight_certificate",
     "weight_values",
 ]

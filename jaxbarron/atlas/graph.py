@@ -15,14 +15,13 @@ from typing import Any, Literal
 
 from jaxbarron.activations import Activation, activation, registered_activations
 from jaxbarron.balls.outward import product_up
-from jaxbarron.bounds.bias_free import bias_free_constant
 from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edge_kernels import EdgeKernel, embedding_kernel
 from jaxbarron.bounds.edges import Edge, checked_order, edges, natural_order
 from jaxbarron.bounds.lower_bounds import LowerBound, lower_bound
 from jaxbarron.bounds.paper_kernel import paper_constant
 from jaxbarron.bounds.sharp import sharp_constant
-from jaxbarron.bounds.sharp.euclidean import euclidean_constant
+from jaxbarron.bounds.sharp.weights import constant_in_weight
 from jaxbarron.bounds.witnesses import Witness, find_witness
 from jaxbarron.certificates import EmbeddingCertificate, NonEmbeddingCertificate
 from jaxbarron.errors import UnreachableTargetError, UsageError
@@ -190,7 +189,8 @@ def embedding_constant(
         weight: ``"reach"``, as in :func:`embedding`; ``"bias_free"``: ``w^s`` and ``|alpha|^s``,
             where the target is RePU_s, s >= 1 (THEORY.md, Theorem Bias free); ``"l2"``:
             ``(w^2 + b^2)^(1/2)`` for both, where the target is ReLU (Theorem Euclidean weights),
-            to ``rel_gap``, 1e-3 by default, which takes seconds.
+            to ``rel_gap``, 1e-6 by default and 1e-7 at best.  Both are read from the shipped table
+            for a registered activation; a search takes seconds.
         rel_gap: where the interval is wider than this and the target is RePU_s, s >= 1, a proof
             is searched for (THEORY.md, Theorem One reach), which takes seconds.  The result is a
             true interval also where the gap is not reached.
@@ -213,7 +213,7 @@ def embedding_constant(
         )
     if weight != "reach":
         pair = activation(source), activation(target)
-        return _in_other_weight(*pair, order, weight, 1e-3 if rel_gap is None else rel_gap)
+        return _in_other_weight(*pair, order, weight, 1e-6 if rel_gap is None else rel_gap)
     found = embedding(source, target, order=order)
     reason = ""
     if found.witness is not None:
@@ -235,7 +235,11 @@ def embedding_constant(
 
 
 def _in_other_weight(
-    sigma: Activation, tau: Activation, order: int | None, weight: str, rel_gap: float
+    sigma: Activation,
+    tau: Activation,
+    order: int | None,
+    weight: Literal["bias_free", "l2"],
+    rel_gap: float,
 ) -> Constant:
     s = tau.homogeneity
     known = {"bias_free": s, "l2": s == 1}.get(weight)
@@ -246,9 +250,7 @@ def _in_other_weight(
             "'l2' for such a source and the target ReLU; do: leave the weight out"
         )
     assert s is not None
-    if weight == "l2":
-        return euclidean_constant(sigma, rel_gap=max(rel_gap, 1e-6))
-    return bias_free_constant(sigma, s)
+    return constant_in_weight(sigma, weight, s, rel_gap)[0]
 
 
 def embeddings(

@@ -17,6 +17,7 @@ from jaxbarron.certificates.network import NetworkCertificate, Observed, network
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.certificates.sharp import SharpCertificate, sharp_certificate
 from jaxbarron.certificates.store import AnyCertificate, load, save, to_document, verify
+from jaxbarron.certificates.weighted import WeightCertificate, weight_certificate
 
 __all__ = [
     "FORMAT",
@@ -33,6 +34,7 @@ __all__ = [
     "Observed",
     "SharpCertificate",
     "Verification",
+    "WeightCertificate",
     "certificate_of_bracket",
     "constant_certificate",
     "interval_certificate",
@@ -43,5 +45,6 @@ __all__ = [
     "sharp_certificate",
     "to_document",
     "verify",
+    "weight_certificate",
     "write_atomically",
 ]

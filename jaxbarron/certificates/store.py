@@ -25,6 +25,7 @@ from jaxbarron.certificates import (
     network,
     non_embedding,
     sharp,
+    weighted,
 )
 from jaxbarron.certificates.constant import ConstantCertificate
 from jaxbarron.certificates.embedding import EmbeddingCertificate
@@ -41,6 +42,7 @@ from jaxbarron.certificates.kernel import Certificate
 from jaxbarron.certificates.network import NetworkCertificate
 from jaxbarron.certificates.non_embedding import NonEmbeddingCertificate
 from jaxbarron.certificates.sharp import SharpCertificate
+from jaxbarron.certificates.weighted import WeightCertificate
 from jaxbarron.errors import CertificateFileError, JaxbarronError
 
 __all__ = ["AnyCertificate", "load", "save", "to_document", "verify"]
@@ -53,6 +55,7 @@ AnyCertificate = (
     | NetworkCertificate
     | IntervalCertificate
     | SharpCertificate
+    | WeightCertificate
 )
 
 
@@ -78,6 +81,7 @@ _KINDS = {
         IntervalCertificate, interval.to_json, interval.from_json, interval.check
     ),
     "sharp": _Kind(SharpCertificate, sharp.to_json, sharp.from_json, sharp.check),
+    "weight": _Kind(WeightCertificate, weighted.to_json, weighted.from_json, weighted.check),
     "non-embedding": _Kind(
         NonEmbeddingCertificate,
         non_embedding.to_json,

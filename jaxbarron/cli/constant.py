@@ -16,17 +16,25 @@ from jaxbarron.bounds.constants import taylor_constant, variation_constant
 from jaxbarron.bounds.edges import natural_order
 from jaxbarron.bounds.sharp import SharpConstant
 from jaxbarron.bounds.sharp.closed_forms import closed_form
-from jaxbarron.certificates import AnyCertificate, constant_certificate, save, sharp_certificate
+from jaxbarron.certificates import (
+    AnyCertificate,
+    WeightCertificate,
+    constant_certificate,
+    save,
+    sharp_certificate,
+)
 from jaxbarron.cli.kernel import target_activation
 from jaxbarron.cli.open_pairs import print_open
 from jaxbarron.cli.output import check_writable, console, table, working, write_json
 from jaxbarron.cli.sharp import (
     attained,
+    attained_in_other_weight,
     gain,
     in_other_weight,
     parse_weight,
     proved,
     sharp_document,
+    weight_gap,
 )
 from jaxbarron.errors import UsageError
 
@@ -70,13 +78,16 @@ def constant_command(
     RePU_s the closed forms are printed too: T_s, the cost of the Taylor kernel on every reach,
     and A_s = TV(source^(s))/s!. With --reach, the cost of the Taylor kernel on that reach, which
     is finite for sin and cos too, is what --save writes. --sharp proves the constant in RePU_s to
-    --rel-gap, and says where it is attained and what it gains over the Taylor kernel.
+    --rel-gap, and says where it is attained and what it gains over the Taylor kernel. --weight
+    bias-free and l2 are the weights |w|^s and (w^2 + b^2)^(1/2) of both sides, with constants and
+    certificates of their own.
 
     \b
       jaxbarron constant tanh relu
       jaxbarron constant gelu --s 2 --save gelu-repu2.json
       jaxbarron constant sin --s 1 --reach 4
       jaxbarron constant silu relu --sharp --rel-gap 1e-7
+      jaxbarron constant tanh relu --sharp --weight l2 --save tanh-l2.json
     """
     sigma, tau = activation(source), target_activation(target, s)
     if reach is not None and tau.homogeneity is None:
@@ -90,11 +101,6 @@ def constant_command(
         raise UsageError(
             "given: --reach with --sharp, bias-free or l2; expected: one of them; do: leave one out"
         )
-    if save_file is not None and isinstance(parsed, str):
-        raise UsageError(
-            f"given: --save with --weight {parsed}; expected: the weight of the reach, whose "
-            "constants have certificates; do: leave --save or --weight out"
-        )
     order = parsed if isinstance(parsed, int) else natural_order(tau)
     with working(f"{sigma.name} in {tau.name}"):
         rows = _closed_forms(sigma, tau.homogeneity, reach)
@@ -106,6 +112,7 @@ def constant_command(
             name = f"C, {parsed} weights"
             theorem = f"Theorem {free.theorem}"
             rows.insert(0, _Row(name, free.lower, free.upper, theorem, free.reason))
+            certificate = free
         best = None
         # what is infinite or has a closed form needs no search: the interval says it
         if sharp and free is None and found.lower < found.upper < math.inf:
@@ -133,6 +140,8 @@ def constant_command(
         elif sharp and free is None and found.lower < found.upper < math.inf:
             gap = found.upper / found.lower - 1 if found.lower else math.inf
             console().print(f"\n{_NOT_REACHED}: the interval above has {gap:.1e}", soft_wrap=True)
+        if free is not None:
+            _print_free(free, rel_gap)
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,14 @@ def _print_sharp(best: SharpConstant, rel_gap: float) -> None:
     known = gain(best)
     if known is not None:
         out.print(f"gain over the Taylor kernel: {known[1]:.4g} times", soft_wrap=True)
+
+
+def _print_free(free: WeightCertificate, rel_gap: float) -> None:
+    text = attained_in_other_weight(free)
+    if text:
+        console().print(f"\n{text}", soft_wrap=True)
+        if weight_gap(free) > rel_gap:
+            console().print(_NOT_REACHED, soft_wrap=True)
 
 
 def _certificate(found: Embedding, reach: float | None) -> AnyCertificate | None:

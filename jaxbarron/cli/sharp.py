@@ -6,18 +6,18 @@ import math
 from typing import Any, Literal
 
 from jaxbarron.activations import Activation, activation
-from jaxbarron.atlas import embedding_constant
-from jaxbarron.bounds.constants import Constant
 from jaxbarron.bounds.edges import checked_order
 from jaxbarron.bounds.paper_kernel import paper_constant
 from jaxbarron.bounds.sharp import SharpConstant, check_evidence, sharp_constant
 from jaxbarron.bounds.sharp.closed_forms import closed_form
 from jaxbarron.bounds.sharp_edges import sharp_entry
+from jaxbarron.certificates import WeightCertificate, weight_certificate
 from jaxbarron.errors import UsageError
 
-__all__ = ["attained", "gain", "in_other_weight", "parse_weight", "proved", "sharp_document"]
-
-_EUCLIDEAN_GAP = 1e-3  # what the cells of the half plane reach in seconds
+__all__ = [
+    "attained", "attained_in_other_weight", "gain", "in_other_weight", "parse_weight", "proved",
+    "sharp_document", "weight_gap",
+]  # fmt: skip
 
 
 def parse_weight(text: str | None) -> int | str | None:
@@ -83,8 +83,12 @@ def gain(found: SharpConstant) -> tuple[float, float] | None:
     return None if cost is None else (cost, cost / found.upper)
 
 
-def in_other_weight(sigma: Activation, tau: Activation, weight: str, rel_gap: float) -> Constant:
+def in_other_weight(
+    sigma: Activation, tau: Activation, weight: str, rel_gap: float
+) -> WeightCertificate:
     """Theorem Bias free or Theorem Euclidean weights, for a pair to which it applies.
+
+    The table's proof, if its gap is small enough, or one that is searched for.
 
     Raises:
         UsageError: it does not apply.
@@ -97,8 +101,20 @@ def in_other_weight(sigma: Activation, tau: Activation, weight: str, rel_gap: fl
             f"given: --weight {weight} for {sigma.name} in {tau.name}; expected: a source that "
             f"is no RePU and {expected}; do: leave --weight out"
         )
-    gap = max(rel_gap, _EUCLIDEAN_GAP) if weight == "l2" else None
-    return embedding_constant(sigma, tau, weight=named, rel_gap=gap)
+    return weight_certificate(sigma, s, weight=named, rel_gap=rel_gap)
+
+
+def attained_in_other_weight(found: WeightCertificate) -> str:
+    """Where the lower bound of a finite constant in the weight l2 is found; or empty."""
+    if found.evidence is None or not math.isfinite(found.upper):
+        return ""
+    w, b = found.evidence.particle
+    return f"lower bound at w = {w:.9g}, b = {b:.9g}; relative gap {weight_gap(found):.1e}"
+
+
+def weight_gap(found: WeightCertificate) -> float:
+    """``upper / lower - 1``."""
+    return found.upper / found.lower - 1 if found.lower > 0 else math.inf
 
 
 def sharp_document(found: SharpConstant) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from jaxbarron.bounds.sharp.evidence import Plan
 from jaxbarron.programs import evaluate_program
 
 __all__ = [
-    "Found", "exceeded", "fixed_plan", "followed", "free_plan", "powers_at", "spanning",
+    "Found", "exceeded", "fixed_plan", "followed", "free_plan", "plan_between", "powers_at",
+    "spanning",
 ]  # fmt: skip
 
 _GRAIN = 2.0**-52  # shares are multiples of it, so that their differences are exact
@@ -53,6 +54,11 @@ def fixed_plan(sigma: Activation, s: int, start: float, rho: float) -> Found | N
         if found is not None and (best is None or found.excess < 0.5 * best.excess):
             best = found
     return best
+
+
+def plan_between(sigma: Activation, edges: Any, rho: float) -> Found | None:
+    """A plan, s = 1, with steps at some of the ascending edges, its line the cheapest on rho."""
+    return _solve(sigma, 1, rho, _allowed(sigma, 1, edges, rho), None)
 
 
 def free_plan(sigma: Activation, s: int, rho: float, *, rounds: int = 2) -> Found | None:

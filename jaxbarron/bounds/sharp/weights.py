@@ -1,7 +1,7 @@
-"""The shipped table of constants in other weights than the reach's: bias-free and Euclidean.
+"""Constants in other weights than the reach's, bias-free and Euclidean, and their shipped table.
 
 ``weights.json`` is written by ``python -m jaxbarron.bounds.sharp.build_table`` beside the table of
-:mod:`jaxbarron.bounds.sharp.table`.
+:mod:`jaxbarron.bounds.sharp.table`; every entry holds what proves it.
 """
 
 from __future__ import annotations
@@ -13,24 +13,29 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from jaxbarron.activations import Activation, activation, registered_activations
+from jaxbarron.activations.registry import is_registered
 from jaxbarron.bounds.bias_free import bias_free_constant
 from jaxbarron.bounds.constants import Constant
-from jaxbarron.bounds.sharp.euclidean import (
-    best_particle,
-    euclidean_bracket,
-    euclidean_obstacle,
+from jaxbarron.bounds.sharp.euclidean import EUCLIDEAN, check_euclidean, euclidean_obstacle
+from jaxbarron.bounds.sharp.euclidean_evidence import (
+    EuclideanEvidence,
+    euclidean_from_json,
+    euclidean_to_json,
 )
+from jaxbarron.bounds.sharp.euclidean_search import euclidean_evidence
+from jaxbarron.errors import UsageError
 from jaxbarron.table_files import read_table
 
 __all__ = [
-    "WEIGHTS_FORMAT", "WeightEntry", "build_weight_entry", "wanted_weights", "weight_entries",
-    "weight_entry_from_json", "weight_entry_holds", "weight_entry_to_json",
+    "WEIGHTS_FORMAT", "OtherWeight", "WeightEntry", "build_weight_entry", "constant_in_weight",
+    "proved_in_weight", "wanted_weights", "weight_entries", "weight_entry_from_json",
+    "weight_entry_holds", "weight_entry_to_json",
 ]  # fmt: skip
 
-WEIGHTS_FORMAT = 1
+WEIGHTS_FORMAT = 2
 OtherWeight = Literal["bias_free", "l2"]
 _MOST = 4
-_GAP = 1e-3
+_GAP = 1e-6
 _PADDING = 2.0**-46  # another version of the ball arithmetic may round otherwise
 
 
@@ -45,7 +50,7 @@ class WeightEntry:
         lower: rounded down; inf where the constant is infinite.
         upper: rounded up; inf also where no bound is known.
         reason: why the upper bound is infinite; empty otherwise.
-        particle: (w, b) from which the lower bound of ``"l2"`` follows; None elsewhere.
+        evidence: what proves both bounds of ``"l2"``; None for closed forms and infinite constants.
     """
 
     source: str
@@ -54,7 +59,60 @@ class WeightEntry:
     lower: float
     upper: float
     reason: str
-    particle: tuple[float, float] | None = None
+    evidence: EuclideanEvidence | None = None
+
+
+def constant_in_weight(
+    sigma: Activation, weight: OtherWeight, s: int, rel_gap: float
+) -> tuple[Constant, EuclideanEvidence | None]:
+    """``lower <= C <= upper`` and what proves it: the table's if its gap does, or a search's.
+
+    Args:
+        sigma: no RePU.
+        weight: Theorem Bias free or Theorem Euclidean weights.
+        s: the target is RePU_s; 1 for ``"l2"``.
+        rel_gap: the relative gap aimed at; that of ``"bias_free"`` is what rounding leaves.
+
+    Raises:
+        UsageError: ``"l2"`` with another s than 1.
+
+    Example:
+        >>> found, evidence = constant_in_weight(activation("tanh"), "l2", 1, 1e-6)
+        >>> round(found.lower, 5), evidence is not None
+        (2.11658, True)
+    """
+    if weight == "l2" and s != 1:
+        raise UsageError(f"given: weight='l2' with s={s}; expected: s=1; do: take the target relu")
+    entry = weight_entries().get((sigma.name, weight, s)) if is_registered(sigma) else None
+    if entry is not None and (
+        math.isinf(entry.upper)
+        or weight == "bias_free"
+        or entry.upper <= entry.lower * (1 + rel_gap)
+    ):
+        theorem = EUCLIDEAN if weight == "l2" else "Bias free"
+        return Constant(entry.lower, entry.upper, theorem, entry.reason), entry.evidence
+    if weight == "bias_free":
+        return bias_free_constant(sigma, s), None
+    found = euclidean_evidence(sigma, max(rel_gap, 1e-7))
+    if isinstance(found, Constant):
+        return found, None
+    return check_euclidean(sigma, found), found
+
+
+def proved_in_weight(
+    sigma: Activation, weight: OtherWeight, s: int, evidence: EuclideanEvidence | None
+) -> Constant:
+    """Both bounds from the evidence alone, by ball arithmetic; 0 and inf where it proves nothing.
+
+    Raises:
+        UsageError: shares that do not add up (Theorem Shares).
+    """
+    if weight == "bias_free":
+        return bias_free_constant(sigma, s)
+    if s == 1 and evidence is not None:
+        return check_euclidean(sigma, evidence)
+    obstacle = euclidean_obstacle(sigma) if s == 1 else None
+    return Constant(0.0, math.inf, EUCLIDEAN, "no evidence") if obstacle is None else obstacle
 
 
 def wanted_weights() -> Iterator[tuple[Activation, OtherWeight, int]]:
@@ -68,35 +126,21 @@ def wanted_weights() -> Iterator[tuple[Activation, OtherWeight, int]]:
 
 def build_weight_entry(sigma: Activation, weight: OtherWeight, s: int) -> WeightEntry:
     """The entry, searched for."""
-    particle = None
-    if weight == "l2" and euclidean_obstacle(sigma) is None:
-        particle = best_particle(sigma)
-    found = _derived(sigma, weight, s, particle)
-    lower, upper = found.lower, found.upper
+    evidence = None
+    if weight == "l2":
+        found = euclidean_evidence(sigma, _GAP)
+        evidence = None if isinstance(found, Constant) else found
+    proved = proved_in_weight(sigma, weight, s, evidence)
+    lower, upper = proved.lower, proved.upper
     if lower < upper < math.inf:
         lower, upper = lower * (1 - _PADDING), upper * (1 + _PADDING)
-    return WeightEntry(sigma.name, weight, s, lower, upper, found.reason, particle)
+    return WeightEntry(sigma.name, weight, s, lower, upper, proved.reason, evidence)
 
 
 def weight_entry_holds(entry: WeightEntry) -> bool:
-    """Whether both bounds follow again, by ball arithmetic, from the particle alone."""
-    sigma = activation(entry.source)
-    if entry.weight == "l2" and (entry.particle is None) != (euclidean_obstacle(sigma) is not None):
-        return False
-    found = _derived(sigma, entry.weight, entry.s, entry.particle)
+    """Whether both bounds follow again, by ball arithmetic, from the evidence alone."""
+    found = proved_in_weight(activation(entry.source), entry.weight, entry.s, entry.evidence)
     return entry.lower <= found.lower and found.upper <= entry.upper
-
-
-def _derived(
-    sigma: Activation, weight: OtherWeight, s: int, particle: tuple[float, float] | None
-) -> Constant:
-    if weight == "bias_free":
-        return bias_free_constant(sigma, s)
-    obstacle = euclidean_obstacle(sigma)
-    if obstacle is not None:
-        return obstacle
-    assert particle is not None
-    return euclidean_bracket(sigma, particle, _GAP)
 
 
 @functools.cache
@@ -105,7 +149,7 @@ def weight_entries() -> dict[tuple[str, str, int], WeightEntry]:
 
     Example:
         >>> found = weight_entries()["tanh", "l2", 1]
-        >>> 2.1165 < found.lower <= found.upper < 2.118
+        >>> 2.116582 < found.lower <= found.upper < 2.116585
         True
     """
     rows = read_table(
@@ -126,13 +170,13 @@ def weight_entry_to_json(entry: WeightEntry) -> dict[str, Any]:
         "lower": entry.lower.hex(),
         "upper": entry.upper.hex(),
         "reason": entry.reason,
-        "particle": None if entry.particle is None else [x.hex() for x in entry.particle],
+        "evidence": None if entry.evidence is None else euclidean_to_json(entry.evidence),
     }
 
 
 def weight_entry_from_json(data: Any) -> WeightEntry:
     """The inverse of :func:`weight_entry_to_json`."""
-    particle = data["particle"]
+    evidence = data["evidence"]
     return WeightEntry(
         data["source"],
         cast(OtherWeight, data["weight"]),
@@ -140,5 +184,5 @@ def weight_entry_from_json(data: Any) -> WeightEntry:
         float.fromhex(data["lower"]),
         float.fromhex(data["upper"]),
         data["reason"],
-        None if particle is None else (float.fromhex(particle[0]), float.fromhex(particle[1])),
+        None if evidence is None else euclidean_from_json(evidence),
     )
