@@ -1,10 +1,10 @@
 """How near the end-to-end bound comes to the largest change that attacks find.
 
-``python -m benchmarks.networks [--networks N] [--attacks N] [--wide] [--joint STEPS]``: random
-multilayer perceptrons, each attacked from random points by projected gradient ascent in double
-precision.  A violation ends the run with status 1.  Beside each bound stand interval arithmetic on
-both networks apart (what natural interval extension gives) and the certified errors times the
-products of |W|.
+``python -m benchmarks.networks [--networks N] [--attacks N] [--wide] [--few] [--joint STEPS]
+[--branches PARTS]``: random multilayer perceptrons, each attacked from random points by projected
+gradient ascent in double precision.  A violation ends the run with status 1.  Beside each bound
+stand interval arithmetic on both networks apart (what natural interval extension gives) and the
+certified errors times the products of |W|.
 ``python -m benchmarks --only networks`` runs immrax and auto_LiRPA where they are installed.
 """
 
@@ -50,6 +50,7 @@ class NetworkFigure:
     products: float
     intervals: float
     seconds: float
+    parts: int
     violations: int
 
 
@@ -64,6 +65,7 @@ def network_figure(
     seed: int,
     attacks: int,
     joint: int = 0,
+    branches: int = 1,
 ) -> NetworkFigure:
     act, lipschitz = _ACTIVATIONS[source]
     rng = np.random.default_rng(seed)
@@ -81,7 +83,9 @@ def network_figure(
     box = Box(x - radius, x + radius)
     with jax.enable_x64(True):
         start = time.perf_counter()
-        bound = end_to_end_bound(fn, {source: "relu"}, x, box=box, particles=particles, joint=joint)
+        bound = end_to_end_bound(
+            fn, {source: "relu"}, x, box=box, particles=particles, joint=joint, branches=branches
+        )
         seconds = time.perf_counter() - start
         new = switch(fn, {source: "relu"}, particles=particles)
         low, high = attacked(lambda x: new(x) - fn(x), box, attacks, seed)
@@ -98,6 +102,7 @@ def network_figure(
         _products(layers, lipschitz, error),
         _intervals(layers, act, lipschitz, error, x, radius),
         seconds,
+        1 if bound.branches is None else len(bound.branches.leaf) + 1,
         int(outside.sum()),
     )
 
@@ -297,6 +302,7 @@ _WIDE = [
     (16, 128, 128, 128, 128, 1),
     (64, 128, 128, 128, 128, 1),
 ]
+_FEW = [(d, 128, 128, 128, 128, 1) for d in (2, 8, 16)]
 
 
 def main() -> None:
@@ -304,11 +310,14 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=20, help="how many small random networks")
     parser.add_argument("--attacks", type=int, default=100, help="starting points for each")
     parser.add_argument("--wide", action="store_true", help="wide networks on boxes of radius 0.05")
+    parser.add_argument("--few", action="store_true", help="four layers of 128 on few inputs")
+    parser.add_argument("--branches", type=int, default=1, help="parts of each box, at most")
     parser.add_argument("--joint", type=int, default=0, help="steps for bounds over all neurons")
     chosen = parser.parse_args()
     cases: list[tuple[Any, ...]] = []
-    if chosen.wide:
-        cases = [(a, s, k, 0.05, 0) for s in _WIDE for a in _ACTIVATIONS for k in (17, 33)]
+    if chosen.wide or chosen.few:
+        shapes = [*(_WIDE if chosen.wide else ()), *(_FEW if chosen.few else ())]
+        cases = [(a, s, k, 0.05, 0) for s in shapes for a in _ACTIVATIONS for k in (17, 33)]
     else:
         rng = np.random.default_rng(0)
         for seed in range(chosen.networks):
@@ -317,13 +326,13 @@ def main() -> None:
             cases.append((source, sizes, (4, 8, 16)[seed % 3], 10 ** rng.uniform(-3, 0), seed))
     violations = 0
     for case in cases:
-        found = network_figure(*case, chosen.attacks, chosen.joint)
+        found = network_figure(*case, chosen.attacks, chosen.joint, chosen.branches)
         violations += found.violations
         print(
             f"{found.source} {tuple(map(int, found.sizes))} K={found.particles}: bound "
             f"{found.bound:.3g}, attack {found.attack:.3g}, ratio {found.ratio:.2f}; |W| "
             f"{found.products / found.bound:.3g} x, intervals {found.intervals / found.bound:.3g} "
-            f"x wider; {found.seconds:.1f} s; violations {found.violations}",
+            f"x wider; {found.parts} parts, {found.seconds:.1f} s; violations {found.violations}",
             flush=True,
         )
     print(f"{len(cases)} networks, {chosen.attacks} attacks each: {violations} violations")

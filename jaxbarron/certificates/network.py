@@ -6,7 +6,7 @@ its arrays are kept beside the JSON file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ import numpy as np
 
 from jaxbarron.balls.notation import all_digits, rounded_up
 from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
+from jaxbarron.bounds.networks.branching import branched_difference, rebranched_difference
 from jaxbarron.bounds.networks.classes import Classes
 from jaxbarron.bounds.networks.graph import Network
+from jaxbarron.bounds.networks.leaves import Branches
 from jaxbarron.bounds.networks.refined import Parabolas
 from jaxbarron.bounds.networks.regions import Around, Region
 from jaxbarron.bounds.networks.stored import network_from_data, network_to_data
@@ -34,7 +36,9 @@ __all__ = [
 
 _THEOREM = "Theorem Differential propagation"
 _JOINT = "Theorem Joint parabolas"
+_BRANCHED = "Theorem Branching"
 _PARABOLAS = ("linear", "quadratic", "weights", "adjoint")
+_CUTS = ("leaf", "axis", "place")
 _SLACK = 2.0**-30  # another machine may add in another order: its bounds differ by rounding
 
 
@@ -99,6 +103,8 @@ class NetworkCertificate:
         sites = sum(site.pair.kernel is not None for site in self.network.sites)
         sentence = f"On {where} the switch of {sites} sites changes no output by more than "
         sentence += rounded_up(self.upper, 6)
+        if self.bound.branches is not None:
+            sentence += f" (proved on {len(self.bound.branches.leaf) + 1} parts)"
         classes = self.bound.classes
         if classes is not None and classes.same:
             sentence += ", and the class nowhere"
@@ -120,7 +126,9 @@ def network_certificate(
     *,
     classes: bool = False,
     joint: int = 0,
+    branches: int = 1,
     observed: Observed | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> NetworkCertificate:
     """Bound a network's change on a region and certify it.
 
@@ -129,12 +137,16 @@ def network_certificate(
         region: a box, or a ball about a point.
         classes: bound margins too.
         joint: steps in search of parabolas.
+        branches: parts in which the region may be cut.
         observed: what was seen on data.
+        progress: given (parts, parts wanted) after each cut.
 
     Raises:
         ShapeError: the region has not as many coordinates as the input has numbers.
     """
-    found = network_difference(network, region, classes=classes, joint=joint)
+    found = branched_difference(
+        network, region, branches, classes=classes, joint=joint, progress=progress
+    )
     claimed = DifferenceBound(
         tuple(x - np.abs(x) * _SLACK for x in found.lower),
         tuple(x + np.abs(x) * _SLACK for x in found.upper),
@@ -143,11 +155,14 @@ def network_certificate(
         tuple((path, part * (1 + _SLACK)) for path, part in found.by_site),
         None if found.classes is None else _with_slack(found.classes),
         found.parabolas,
+        branches=found.branches,
     )
     return NetworkCertificate(network, region, claimed, observed, _theorem_of(claimed))
 
 
 def _theorem_of(bound: DifferenceBound) -> str:
+    if bound.branches is not None:
+        return _BRANCHED
     return _THEOREM if bound.parabolas is None else _JOINT
 
 
@@ -161,14 +176,25 @@ def check(certificate: NetworkCertificate) -> Verification:
     if certificate.theorem != _theorem_of(claimed):
         return Verification(False, f"it rests on {_theorem_of(claimed)}")
     try:
-        found = network_difference(
-            certificate.network,
-            certificate.region,
-            classes=claimed.classes is not None,
-            parabolas=claimed.parabolas,
-        )
+        if claimed.branches is None:
+            found = network_difference(
+                certificate.network,
+                certificate.region,
+                classes=claimed.classes is not None,
+                parabolas=claimed.parabolas,
+            )
+        else:
+            found = rebranched_difference(
+                certificate.network,
+                certificate.region,
+                claimed.branches,
+                classes=claimed.classes is not None,
+                parabolas=claimed.parabolas,
+            )
     except ValueError as reason:
-        return Verification(False, f"no joint bound can be derived: {reason}")
+        return Verification(
+            False, f"no joint bound, or none of these parts, can be derived: {reason}"
+        )
     if found.level != claimed.level:
         return Verification(False, f"no bound can be derived of every output: {found.ends_at}")
     if len(found.lower) != len(claimed.lower):
@@ -248,7 +274,7 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         "ends_at": bound.ends_at,
         "by_site": [[path, part.hex()] for path, part in bound.by_site],
         "classes": bound.classes is not None,
-        "parabolas": None if bound.parabolas is None else [x is not None for x in bound.parabolas],
+        "parabolas": _given(bound.parabolas),
         "observed": seen
         and {"points": seen.points, "largest": [float(x).hex() for x in seen.largest]},
     }
@@ -263,9 +289,13 @@ def _data(certificate: NetworkCertificate) -> tuple[dict[str, Any], dict[str, An
         found = bound.classes
         arrays |= {"classes.delta": found.delta, "classes.possible": found.possible,
                    "classes.change": found.change}  # fmt: skip
-    for k, found in enumerate(bound.parabolas or ()):
-        if found is not None:
-            arrays |= {f"parabolas.{k}.{name}": getattr(found, name) for name in _PARABOLAS}
+    arrays |= _parabolas_to_arrays(bound.parabolas, "parabolas")
+    if bound.branches is not None:
+        cuts = bound.branches
+        arrays |= {f"branches.{name}": getattr(cuts, name) for name in _CUTS}
+        data["branches"] = [_given(x) for x in cuts.parabolas]
+        for part, found in enumerate(cuts.parabolas):
+            arrays |= _parabolas_to_arrays(found, f"branches.{part}")
     return data, {k: np.ascontiguousarray(v).reshape(np.shape(v)) for k, v in arrays.items()}
 
 
@@ -284,12 +314,13 @@ def from_json(data: dict[str, Any], arrays: Mapping[str, Any]) -> NetworkCertifi
     if data["classes"]:
         names = ("classes.delta", "classes.possible", "classes.change")
         classes = Classes(*(arrays[name] for name in names))
-    parabolas = None
-    if data.get("parabolas") is not None:
-        parabolas = tuple(
-            Parabolas(*(arrays[f"parabolas.{k}.{name}"] for name in _PARABOLAS)) if given else None
-            for k, given in enumerate(data["parabolas"])
-        )
+    parabolas = _parabolas_from(data.get("parabolas"), arrays, "parabolas")
+    branches = None
+    if data.get("branches") is not None:
+        proofs = [_parabolas_from(given, arrays, f"branches.{part}")
+                  for part, given in enumerate(data["branches"])]  # fmt: skip
+        leaf, axis, place = (arrays[f"branches.{name}"] for name in _CUTS)
+        branches = Branches(leaf, axis, place, tuple(proofs))
     level = data["level"]
     if level not in ("rigorous", "sampled"):
         raise ValueError(f"level {level!r}")
@@ -301,9 +332,35 @@ def from_json(data: dict[str, Any], arrays: Mapping[str, Any]) -> NetworkCertifi
         tuple((str(path), float.fromhex(part)) for path, part in data["by_site"]),
         classes,
         parabolas,
+        branches=branches,
     )
     seen = data["observed"]
     if seen is not None:
         largest = tuple(float.fromhex(x) for x in seen["largest"])
         seen = Observed(int(seen["points"]), largest)
     return NetworkCertificate(network, where, bound, seen, str(data["theorem"]))
+
+
+_Multipliers = tuple[Parabolas | None, ...] | None
+
+
+def _given(parabolas: _Multipliers) -> list[bool] | None:
+    return None if parabolas is None else [x is not None for x in parabolas]
+
+
+def _parabolas_to_arrays(parabolas: _Multipliers, prefix: str) -> dict[str, Any]:
+    return {
+        f"{prefix}.{k}.{name}": getattr(found, name)
+        for k, found in enumerate(parabolas or ())
+        if found is not None
+        for name in _PARABOLAS
+    }
+
+
+def _parabolas_from(given: Any, arrays: Mapping[str, Any], prefix: str) -> _Multipliers:
+    if given is None:
+        return None
+    return tuple(
+        Parabolas(*(arrays[f"{prefix}.{k}.{name}"] for name in _PARABOLAS)) if there else None
+        for k, there in enumerate(given)
+    )

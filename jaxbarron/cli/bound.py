@@ -57,6 +57,12 @@ def bound_command(
             "--joint", help="Steps in search of a smaller bound over all neurons; 0: none."
         ),
     ] = 0,
+    branches: Annotated[
+        int,
+        typer.Option(
+            "--branches", help="Parts in which the region may be cut, each bounded; for few inputs."
+        ),
+    ] = 1,
     save_file: Annotated[
         Path | None,
         typer.Option("--save", help="Write the certificate; its arrays go beside the file."),
@@ -76,7 +82,7 @@ def bound_command(
       jaxbarron bound --model net:make --data val.npz --from gelu --to relu --radius 0.05 \\
           --output-tol 0.01 --save bound.json && jaxbarron verify bound.json
       jaxbarron bound --model net:make --data val.npz --from gelu --to relu --radius 0.05 \\
-          --particles 17 --joint 150
+          --particles 17 --joint 150 --branches 64
     """
     _check(radius, norm, tol, particles, output_tol)
     check_writable(json_file, save_file)
@@ -91,7 +97,7 @@ def bound_command(
     args = own.parameters, jnp.asarray(own.inputs[example : example + 1])
     ball = Ball(radius, ord=_NORMS[norm])
     rules: dict[Any, Any] = {source: to}
-    with working("bounding the change"):
+    with working("bounding the change") as advance:
         if output_tol is not None:
             shared = share_tolerance(
                 own.apply, rules, *args, output_tol=output_tol, ball=ball, argument=1
@@ -99,7 +105,8 @@ def bound_command(
             rules = dict(shared.rules)
         certificate = end_to_end_certificate(
             own.apply, rules, *args, ball=ball, argument=1, classes=metric == "accuracy",
-            joint=joint, key=jax.random.key(0), tol=tol, particles=particles,
+            joint=joint, branches=branches, progress=advance, key=jax.random.key(0), tol=tol,
+            particles=particles,
         )  # fmt: skip
     if save_file is not None:
         save(certificate, save_file)
@@ -145,6 +152,7 @@ def _document(
         "claim": certificate.claim,
         "ends_at": bound.ends_at,
         "upper": _finite(certificate.upper),
+        "branches": 1 if bound.branches is None else len(bound.branches.leaf) + 1,
         "seen": certificate.lower,
         "same_class": None if classes is None else classes.same,
         "delta": None if classes is None else _finite(classes.largest_delta),

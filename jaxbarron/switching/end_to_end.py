@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from jaxbarron.bounds.networks.arithmetic import Arithmetic
-from jaxbarron.bounds.networks.bound import DifferenceBound, network_difference
+from jaxbarron.bounds.networks.bound import DifferenceBound
+from jaxbarron.bounds.networks.branching import branched_difference
 from jaxbarron.domains import Ball, Box
 from jaxbarron.switching.evaluation import float32_error
 from jaxbarron.switching.networks import network_with_rules
@@ -27,6 +28,8 @@ def end_to_end_bound(
     argument: int = 0,
     classes: bool = False,
     joint: int = 0,
+    branches: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     float32: bool | Arithmetic = False,
     tol: float | None = None,
     particles: int | None = None,
@@ -51,6 +54,10 @@ def end_to_end_bound(
         joint: steps in search of a smaller bound over all neurons together (THEORY.md, Theorem
             Joint parabolas), for each number of the outputs; 0: none.  150 are often enough; for
             dense and convolutional networks without products, else it changes nothing.
+        branches: in how many parts the region may be cut (branch and bound over the input;
+            THEORY.md, Theorem Branching): the largest bound of all parts counts.  A part costs
+            what the whole does; it helps most for few inputs, up to about 16.
+        progress: given (parts, parts wanted) after each cut.
         float32: bound the errors of evaluating both functions in float32 too (THEORY.md, Theorem
             Evaluation error), under the assumptions of a ``jb.Arithmetic``; see
             ``.evaluation`` and ``.largest_evaluated`` of the result.
@@ -63,7 +70,8 @@ def end_to_end_bound(
     Raises:
         ShapeError: the box does not fit the argument.
         UsageError: the chosen argument is not one array of reals, or not one of ``box`` and
-            ``ball`` is given, or ``joint`` is negative.
+            ``ball`` is given, or ``joint`` is negative, or
+            ``branches`` less than 1.
         The errors of :func:`jaxbarron.switch`.
 
     Example:
@@ -78,7 +86,9 @@ def end_to_end_bound(
     demand = Demand(tol, particles, reach, direct)
     network, planned = network_with_rules(fn, rules, args, argument, demand)
     region = region_of(args, argument, box, ball)
-    bound = network_difference(network, region, classes=classes, joint=joint)
+    bound = branched_difference(
+        network, region, branches, classes=classes, joint=joint, progress=progress
+    )
     if float32 is False:
         return bound
     given: Mapping[Source, Target] = {x.site.path: (x.kernel, x.target) for x in planned}

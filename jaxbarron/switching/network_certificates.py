@@ -37,6 +37,8 @@ def end_to_end_certificate(
     argument: int = 0,
     classes: bool = False,
     joint: int = 0,
+    branches: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     samples: Any = None,
     key: Any = None,
     tol: float | None = None,
@@ -59,6 +61,8 @@ def end_to_end_certificate(
         argument: which positional argument varies.
         classes: certify margins too.
         joint: as for :func:`jaxbarron.end_to_end_bound`; the multipliers found are in the file.
+        branches: as for :func:`jaxbarron.end_to_end_bound`; the cuts are in the file.
+        progress: the same.
         samples: inputs at which the change is observed too, shape (n, ...): data of your own.
             What is beyond the certificate's end is known from there alone.
         key: instead: a random key, for 256 inputs spread over the region.
@@ -90,7 +94,10 @@ def end_to_end_certificate(
     if samples is not None:
         given: Mapping[Source, Target] = {x.site.path: (x.kernel, x.target) for x in planned}
         observed = _observed(fn, switch(fn, given), args, argument, samples)
-    return network_certificate(network, region, classes=classes, joint=joint, observed=observed)
+    return network_certificate(
+        network, region, classes=classes, joint=joint, branches=branches, observed=observed,
+        progress=progress,
+    )  # fmt: skip
 
 
 def verify_model(

@@ -89,3 +89,18 @@ def test_one_message(here, monkeypatch, capsys, options, message):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_parts_are_saved_and_verified(here, monkeypatch, capsys):
+    options = ["--radius", "0.5", "--particles", "8", "--joint", "9"]
+    figures: list[dict] = []
+    for more in ([], ["--branches", "6", "--save", "bound.json"]):
+        assert run(monkeypatch, "bound", *options, *more, "--json", "figures.json") == 0
+        figures.append(json.loads((here / "figures.json").read_text()))
+    assert [x["branches"] for x in figures] == [1, 6]
+    assert figures[1]["upper"] < figures[0]["upper"]  # one layer: nothing but errors to lose
+    assert figures[1]["seen"] <= figures[1]["upper"]
+    assert "proved on 6 parts" in capsys.readouterr().out
+    assert run(monkeypatch, "verify", "bound.json") == 0
+    assert run(monkeypatch, "bound", *options, "--branches", "0") == 2
+    assert "branches=0" in capsys.readouterr().err

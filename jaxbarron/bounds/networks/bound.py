@@ -12,11 +12,12 @@ from jaxbarron.bounds.networks.classes import Classes, classes_of
 from jaxbarron.bounds.networks.differential import Analysis, Difference, Unbounded
 from jaxbarron.bounds.networks.floating import EvaluationError
 from jaxbarron.bounds.networks.graph import Network
+from jaxbarron.bounds.networks.leaves import Branches
 from jaxbarron.bounds.networks.refined import Parabolas, refiner_of
 from jaxbarron.bounds.networks.regions import Region, region_form
 from jaxbarron.errors import UsageError
 
-__all__ = ["DifferenceBound", "network_difference", "propagated"]
+__all__ = ["DifferenceBound", "analysed_difference", "network_difference", "propagated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ class DifferenceBound:
             it was not asked for.
         evaluation: the errors of evaluating the original and the new network in floating point;
             None where they were not asked for.
+        branches: the parts in which the region was cut; None where it was not.
     """
 
     lower: tuple[Any, ...]
@@ -48,6 +50,7 @@ class DifferenceBound:
     classes: Classes | None = None
     parabolas: tuple[Parabolas | None, ...] | None = None
     evaluation: tuple[EvaluationError, EvaluationError] | None = None
+    branches: Branches | None = None
 
     @property
     def largest(self) -> float:
@@ -93,6 +96,26 @@ def network_difference(
         UsageError: ``joint`` is negative.
         ValueError: ``parabolas`` are not those of this network.
     """
+    return analysed_difference(
+        network, region, symbols=symbols, classes=classes, joint=joint, parabolas=parabolas
+    )[0]
+
+
+def analysed_difference(
+    network: Network,
+    region: Region,
+    *,
+    symbols: int | None = None,
+    classes: bool = False,
+    joint: int = 0,
+    parabolas: Sequence[Parabolas | None] | None = None,
+    aim: float = 0.0,
+) -> tuple[DifferenceBound, Analysis]:
+    """The same, with the analysis that it comes from.
+
+    With both ``joint`` and ``parabolas`` the search starts there; it leaves out the sides that are
+    bounded by ``aim`` already.
+    """
     if joint < 0:
         raise UsageError(
             f"given: joint={joint}; expected: a number of steps >= 0; do: e.g. joint=150"
@@ -101,7 +124,7 @@ def network_difference(
     differences, ends_at = _propagated(analysis)
     found_parabolas = None
     if joint > 0 or parabolas is not None:
-        differences, found_parabolas = _refined(analysis, differences, joint, parabolas)
+        differences, found_parabolas = _refined(analysis, differences, joint, parabolas, aim)
     shapes = [() if x is None else x[1] for x in network.outputs]
     by_site = np.zeros(len(network.sites))
     lower: list[Any] = []
@@ -112,7 +135,7 @@ def network_difference(
         upper.append(np.broadcast_to(high, int(np.prod(shape))).reshape(shape))
         if found is not None:
             by_site = np.maximum(by_site, found.by_site.max(axis=1, initial=0.0))
-    return DifferenceBound(
+    bound = DifferenceBound(
         tuple(lower),
         tuple(upper),
         "rigorous" if ends_at is None else "sampled",
@@ -122,6 +145,7 @@ def network_difference(
         _classes(analysis, network) if classes else None,
         found_parabolas,
     )  # fmt: skip
+    return bound, analysis
 
 
 def _refined(
@@ -129,6 +153,7 @@ def _refined(
     differences: Sequence[Difference | None],
     steps: int,
     given: Sequence[Parabolas | None] | None,
+    aim: float,
 ) -> tuple[list[Difference | None], tuple[Parabolas | None, ...]]:
     """The differences with joint bounds, and their multipliers."""
     refiner = refiner_of(analysis)
@@ -138,17 +163,17 @@ def _refined(
         raise ValueError("parabolas of another number of outputs")
     result: list[Parabolas | None] = [None] * len(differences)
     for at, (output, old) in places:
-        wanted = given is None or given[at] is not None
+        wanted = steps > 0 or (given is not None and given[at] is not None)
         if output is None or old is None or not wanted:
             continue
         if refiner is None:
-            if given is not None:
+            if not steps:
                 raise ValueError("parabolas of a network that has no joint bound")
             continue
-        if given is None:
-            refined[at], result[at] = refiner.found(output[0], old, steps)
+        here = None if given is None else given[at]
+        if steps:
+            refined[at], result[at] = refiner.found(output[0], old, steps, here, aim)
         else:
-            here = given[at]
             assert here is not None
             refined[at], result[at] = refiner.checked(output[0], old, here), here
     return refined, tuple(result)

@@ -26,14 +26,13 @@ from jaxbarron.bounds.networks.expansions import (
 )
 from jaxbarron.bounds.networks.forms import Form, euclidean
 from jaxbarron.bounds.networks.graph import Affine, Constant, Elementwise, Input
-from jaxbarron.bounds.networks.rounding import allowance, raised
+from jaxbarron.bounds.networks.quadratics import crossed_norms, row_norms, vector_norm
+from jaxbarron.bounds.networks.rounding import raised
 
 __all__ = ["Joint", "Multipliers", "Neurons"]
 
 _MOST = 4096  # numbers at a node, and symbols: beyond, dense matrices are too large
 _MOST_NEURONS = 8192
-_SPECTRAL = 160  # symbols up to which a matrix for each number of a node is worth its norm
-_CHUNK = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +41,8 @@ class Neurons:
 
     ``argument``: |zeta| and |zeta'| <= bend.reach, their Euclidean norms <= length;
     of ``zeta - jacobian xi``: <= away, norm <= drift; of zeta' - zeta: <= gap, norm <= gap_norm.
-    Of the bends in both networks: norm <= bent; of g = y' - y - s0 (zeta' - zeta): <= change,
-    norm <= change_norm.
+    Of the bends in both networks: norm <= bent, without ``curve (jacobian xi)^2 / 2`` norm <= odd;
+    of g = y' - y - s0 (zeta' - zeta): <= change, norm <= change_norm.
     """
 
     node: int
@@ -56,6 +55,7 @@ class Neurons:
     gap: Any
     gap_norm: float
     bent: float
+    odd: float
     change: Any
     change_norm: float
 
@@ -131,18 +131,18 @@ class Joint:
         reach = np.minimum(reach, raised(straight + away, 4))
         bend = bend_of(node, x.centre, reach)
         away = np.minimum(away, raised(straight + reach, 4))
-        noise = norm_of(x.noise)
-        drift = min(self._through(x, np.ones(node.size), "bent") + noise, norm_of(away))
-        length = min(self._norm(x, np.ones(node.size)), norm_of(bend.reach))
-        bent = min(
-            self._norm(x, bend.ratio) + norm_of(bend.rest) + norm_of(bend.error),
-            norm_of(bend.size),
-        )
+        one = np.ones(node.size)
+        drift = min(self.stray(x, one), norm_of(away))
+        length = min(self.norm(x, one), norm_of(bend.reach))
+        tail = norm_of(bend.rest) + norm_of(bend.error)
+        odd = self._odd(x, bend, straight, away, drift) + tail
+        squares = vector_norm([(np.diag(np.abs(bend.curve) / 2), x.jacobian)], self.symbols)
+        bent = min(self.norm(x, bend.ratio) + tail, norm_of(bend.size), squares + odd)
         turned = self._turned(x, bend, gap, gap_norm)
         change = raised(bend.error + np.minimum(bend.steepest * gap, turned), 4)
         change_norm = min(_up(norm_of(bend.error) + turned), norm_of(change))
         return Neurons(index, x, bend, straight, away, length, drift, gap, gap_norm, _up(bent),
-                       change, change_norm)  # fmt: skip
+                       _up(min(odd, bent + squares)), change, change_norm)  # fmt: skip
 
     def _through(self, x: Expansion, weights: Any, what: str) -> float:
         """A bound of the norm of ``weights sum_k paths[k] v_k``, v_k the bends or the changes."""
@@ -151,10 +151,33 @@ class Joint:
         ]
         return _up(joint_norm(parts))
 
-    def _norm(self, x: Expansion, weights: Any) -> float:
-        """A bound of the norm of ``weights zeta`` and of ``weights zeta'``."""
+    def stray(self, x: Expansion, weights: Any) -> float:
+        """A bound of the norm of ``weights (zeta - jacobian xi)``, in both networks; weights >= 0.
+
+        Two, the smaller: bends as they are, or their squares together and the rest of each.
+        """
+        if not x.paths:
+            return _up(norm_of(weights * x.noise))
+        parts = [
+            (weights[:, None] * path * (self.neurons[k].bend.curve / 2) * (1 + 2.0**-50),
+             self.neurons[k].argument.jacobian)
+            for k, path in x.paths.items()
+        ]  # fmt: skip
+        apart = vector_norm(parts, self.symbols) + self._through(x, weights, "odd")
+        return _up(min(self._through(x, weights, "bent"), apart) + norm_of(weights * x.noise))
+
+    def norm(self, x: Expansion, weights: Any) -> float:
+        """A bound of the norm of ``weights zeta`` and of ``weights zeta'``; weights >= 0."""
         straight = cautious_norm(weights[:, None] * x.jacobian) * self.symbols.length
-        return _up(straight + self._through(x, weights, "bent") + norm_of(weights * x.noise))
+        return _up(straight + self.stray(x, weights))
+
+    def _odd(self, x: Expansion, bend: Bend, straight: Any, away: Any, drift: float) -> float:
+        """A bound of the norm of the bends without their squares, but for constants."""
+        # zeta^2 - (jacobian xi)^2 = (zeta - jacobian xi)(zeta + jacobian xi)
+        both = raised(np.abs(bend.curve) / 2 * (bend.reach + straight), 8)
+        third = min(norm_of(both * away), float(np.max(both, initial=0.0)) * drift)
+        rated = raised(bend.rate * bend.reach, 4)
+        return third + min(norm_of(rated * bend.reach), self.norm(x, rated))
 
     def _gap(self, x: Expansion) -> tuple[Any, float]:
         """Bounds of the difference of both networks, entry by entry and in norm."""
@@ -171,79 +194,51 @@ class Joint:
         first = self._through(x, steep, "change_norm") + 2 * norm_of(steep * x.noise)
         rate = raised(np.abs(bend.curve) + bend.tilt_rate, 4)
         far = float(np.max(rate * gap + bend.tilt_rest, initial=0.0))
-        return _up(min(first, self._norm(x, raised(rate * gap, 4)) + far * gap_norm))
+        return _up(min(first, self.norm(x, raised(rate * gap, 4)) + far * gap_norm))
 
     def _drift(self, x: Expansion) -> Any:
         """Bounds of ``|sum_k paths[k] w_k|``, entry by entry: the bends keep their signs."""
+        rows = len(x.centre)
         if not x.paths:
-            return np.zeros(len(x.centre))
-        plain = np.zeros(len(x.centre))
-        rest = np.zeros(len(x.centre))
+            return np.zeros(rows)
+        plain, rest = np.zeros(rows), np.zeros(rows)
+        squares: list[tuple[Any, Any]] = []
         for k, path in x.paths.items():
             here, moduli = self.neurons[k], np.abs(path)
-            bend, largest = here.bend, moduli.max(axis=1, initial=0.0)
-            rows = euclidean(path)
-            plain = plain + np.minimum(moduli @ bend.size, rows * here.bent)
-            squares = self._norm(here.argument, np.sqrt(bend.rate) * (1 + 2.0**-50)) ** 2
-            rest = rest + np.minimum(largest * squares, moduli @ (bend.rate * bend.reach**2))
+            bend, jacobian, sizes = here.bend, here.argument.jacobian, euclidean(path)
+            plain = plain + np.minimum(moduli @ bend.size, sizes * here.bent)
+            rated = raised(moduli * bend.rate, 4)
+            flat = row_norms([(rated, jacobian)], rows, self.symbols)
+            off = np.minimum(rated @ here.away**2, rated.max(axis=1, initial=0.0) * here.drift**2)
+            together = flat + 2 * np.sqrt(flat * off) + off
+            rest = rest + np.minimum(together, rated @ bend.reach**2)
             rest = rest + moduli @ bend.rest
-            rest = rest + np.minimum(moduli @ bend.error, rows * norm_of(bend.error))
-            # zeta^2 - (jacobian xi)^2 = (zeta - jacobian xi)(zeta + jacobian xi)
-            curved = moduli * (np.abs(bend.curve) / 2)
-            apart = here.away * (bend.reach + here.straight)
-            together = here.drift * (2 * here.length)
-            together += here.drift**2
-            rest = rest + np.minimum(curved @ apart, curved.max(axis=1, initial=0.0) * together)
-        quadratic = self._quadratic_rows(x)
+            rest = rest + np.minimum(moduli @ bend.error, sizes * norm_of(bend.error))
+            weights = path * (bend.curve / 2)
+            squares.append((weights, jacobian))
+            rest = rest + self._apart(here, raised(np.abs(weights), 4), weights)
+        quadratic = row_norms(squares, rows, self.symbols)
         return np.minimum(raised(plain, _MOST), raised(quadratic + rest, _MOST))
 
-    def _quadratic_rows(self, x: Expansion) -> Any:
-        """Bounds of ``sum_k paths[k] curve_k (jacobian_k xi)^2 / 2``, row by row."""
-        count, rows = self.symbols.count, len(x.centre)
-        if not count:
-            return np.zeros(rows)
-        parts = [(path * (self.neurons[k].bend.curve / 2), self.neurons[k].argument.jacobian)
-                 for k, path in x.paths.items()]  # fmt: skip
-        if count > _SPECTRAL:
-            # the Frobenius norm of sum_i c_i J_i J_i^T is c^T G c with G_ij = (J_i . J_j)^2
-            weights = np.concatenate([part for part, _ in parts], axis=1)
-            stacked = np.concatenate([jacobian for _, jacobian in parts])
-            gram = (stacked @ stacked.T) ** 2
-            off = 2.0**-36 * (np.abs(stacked) @ np.abs(stacked).T) ** 2
-            square = np.sum((weights @ gram) * weights, axis=1)
-            moduli = np.abs(weights)
-            square = square + np.sum((moduli @ (off + 2.0**-36 * gram)) * moduli, axis=1)
-            return raised(np.sqrt(np.maximum(square, 0.0)) * self.symbols.length**2, 64)
-        found = np.zeros(rows)
-        step = max(1, _CHUNK // max(count * max(len(j) for _, j in parts), 1))
-        for start in range(0, rows, step):
-            here = slice(start, start + step)
-            matrix, moduli = np.zeros((1, count, count)), np.zeros((1, count, count))
-            for part, jacobian in parts:
-                scaled = part[here, :, None] * jacobian
-                matrix = matrix + np.matmul(jacobian.T, scaled)
-                moduli = moduli + np.matmul(np.abs(jacobian).T, np.abs(scaled))
-            found[here] = _norms(matrix, allowance(moduli, 2 * _MOST)) * self.symbols.length**2
-        return raised(found, 16)
-
-
-def _norms(matrices: Any, errors: Any) -> Any:
-    """Upper bounds of the spectral norms of symmetric arrays, each entry off by its error."""
-    basis = np.linalg.eigh(matrices)[1]
-    moduli, turned = np.abs(basis), np.swapaxes(basis, -1, -2)
-    size = matrices.shape[-1]
-    image = np.matmul(turned, np.matmul(matrices, basis))
-    noise = np.matmul(np.swapaxes(moduli, -1, -2), np.matmul(np.abs(matrices), moduli))
-    noise = allowance(noise, 2 * size)
-    spread = np.matmul(np.swapaxes(moduli, -1, -2), np.matmul(errors, moduli)) * (1 + 2.0**-20)
-    total = np.abs(image) + noise + spread
-    total = np.maximum(total, np.swapaxes(total, -1, -2))
-    top = raised(total.sum(axis=-1), size + 4).max(axis=-1)
-    overlap = np.abs(np.matmul(turned, basis) - np.eye(size)) + allowance(
-        np.matmul(np.swapaxes(moduli, -1, -2), moduli) + 1, size
-    )
-    delta = raised(overlap.sum(axis=-1), size + 4).max(axis=-1)
-    return np.where(delta < 0.5, top / (1 - delta) * (1 + 2.0**-50), np.inf)
+    def _apart(self, here: Neurons, moduli: Any, weights: Any) -> Any:
+        """Bounds of ``|sum_i weights_i (zeta_i^2 - (jacobian_i xi)^2)|``, row by row."""
+        x, length = here.argument, self.symbols.length
+        largest = moduli.max(axis=1, initial=0.0)
+        # zeta^2 - (jacobian xi)^2 = (zeta - jacobian xi)(zeta + jacobian xi) ...
+        entries = moduli @ (here.away * (here.bend.reach + here.straight))
+        norms = largest * (here.drift * (2 * here.length + here.drift))
+        least = np.minimum(entries, norms)
+        # ... = 2 (jacobian xi) r + r^2, with r = sum_j paths[j] w_j up to noise
+        parts = list(x.paths.items())
+        crossed = crossed_norms(weights, [(path, j) for j, path in parts], x.jacobian)
+        if crossed is None:
+            return least
+        square = np.minimum(moduli @ here.away**2, euclidean(moduli * here.away) * here.drift)
+        square = np.minimum(square, largest * here.drift**2)
+        total = square + 2 * (moduli @ (here.straight * x.noise))
+        for (j, _), norms in zip(parts, crossed, strict=True):
+            total = total + norms * (2 * length * self.neurons[j].bent * (1 + 2.0**-50))
+        return np.minimum(least, total)
 
 
 def _up(x: float) -> float:

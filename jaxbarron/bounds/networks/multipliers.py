@@ -23,16 +23,29 @@ _SOFT = (0.1, 0.03, 0.01)  # of each neuron's own size; a third of the steps eac
 _SOFT_TOP = 0.2  # the same for eigenvalues
 
 
-def best_multipliers(joint: Joint, row: Mapping[int, Any], steps: int) -> Multipliers:
-    """Multipliers of a small bound from above, after so many steps of L-BFGS."""
+def best_multipliers(
+    joint: Joint, row: Mapping[int, Any], steps: int, first: Multipliers | None = None
+) -> Multipliers:
+    """Multipliers of a small bound from above, after so many steps of L-BFGS.
+
+    Args:
+        joint: the network.
+        row: the coefficients of one output.
+        steps: 0: the start itself.
+        first: where to start.
+    """
     problem = _Problem(joint, row)
-    at = problem.start()
-    for soft in _SOFT if steps else ():
+    if first is not None and not steps:
+        return first
+    at = problem.start() if first is None else problem.flat(first)
+    # what is near its end already is not softened much again
+    softs = _SOFT if first is None else _SOFT[-1:]
+    for soft in softs if steps else ():
         # a step that goes too far overflows; the search then ends where it was before
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             found = scipy.optimize.minimize(
                 problem.value, at, args=(soft,), jac=True, method="L-BFGS-B",
-                options={"maxiter": max(1, steps // len(_SOFT))},
+                options={"maxiter": max(1, steps // len(softs))},
             )  # fmt: skip
         if np.isfinite(found.fun) and np.isfinite(found.x).all():
             at = found.x
@@ -78,6 +91,15 @@ class _Problem:
         flat = np.zeros(2 * self.count + self.joint.symbols.count)
         flat[self.count : 2 * self.count] = 0.3
         return flat
+
+    def flat(self, first: Multipliers) -> Any:
+        """The inverse of :meth:`multipliers`, up to what overflows."""
+        beta, lam = np.zeros(self.count), np.zeros(self.count)
+        for k in self.nodes:
+            beta[self.place[k]], lam[self.place[k]] = first.linear[k], first.quadratic[k]
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            parts = beta / self.by_line, lam / self.by_square, np.log(first.weights)
+        return np.nan_to_num(np.concatenate(parts), posinf=0.0, neginf=0.0)
 
     def multipliers(self, flat: Any) -> Multipliers:
         with np.errstate(over="ignore"):

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from jaxbarron.bounds.networks.bends import norm_of
-from jaxbarron.bounds.networks.expansions import Expansion, cautious_norm, expand_affine, joint_norm
+from jaxbarron.bounds.networks.expansions import Expansion, cautious_norm, expand_affine
 from jaxbarron.bounds.networks.joint import Joint, Multipliers
 from jaxbarron.bounds.networks.maps import Sparse
+from jaxbarron.bounds.networks.quadratics import Bilinear
 from jaxbarron.bounds.networks.rounding import allowance, raised
 
 __all__ = ["row_of", "second_order", "upper_bound"]
@@ -38,42 +39,50 @@ def second_order(joint: Joint, row: Mapping[int, Any], noise: float) -> float:
         noise: of the output's expansion.
     """
     total = 2 * noise
-    bilinear: dict[int, tuple[Any, Any]] = {}
-    length = joint.symbols.length
+    forms = Bilinear()
+    each = 0.0
     for k, weights in row.items():
         x = joint.neurons[k]
-        bend, size = x.bend, np.abs(weights)
+        bend, size, gap, norm = x.bend, np.abs(weights), x.gap, x.gap_norm
         curved = raised(size * np.abs(bend.curve), 4)
         tilted = raised(size * bend.tilt_rate, 4)
-        farthest = raised(tilted * bend.reach + size * bend.tilt_rest, 4)
-        gap, norm = x.gap, x.gap_norm
-        # the part of the mean slope that is linear in the input, the rest of the argument, ...
-        for j, path in x.argument.paths.items():
-            scaled = path * (weights * bend.curve)[:, None]
-            matrix = scaled.T @ x.argument.jacobian
-            moduli = np.abs(scaled).T @ np.abs(x.argument.jacobian)
-            old = bilinear.get(j, (0.0, 0.0))
-            bilinear[j] = old[0] + matrix, old[1] + moduli
-        total += float((curved * x.straight) @ (2 * x.argument.noise))
-        drifting = joint_norm([
-            (curved[:, None] * path, joint.neurons[j].bent)
-            for j, path in x.argument.paths.items()
-        ]) + norm_of(curved * x.argument.noise)  # fmt: skip
-        total += min(
-            drifting * norm, norm_of(curved * gap) * x.drift, float((curved * x.away) @ gap)
+        resting = size * bend.tilt_rest
+        farthest = raised(tilted * bend.reach + resting, 4)
+        # the part of the mean slope that is linear in the input, the rest of the argument, and half
+        # the difference itself, each times the difference ...
+        signed = weights * bend.curve
+        paths = x.argument.paths
+        for j, path in paths.items():
+            forms.add(None, j, x.argument.jacobian, signed, path)
+            for i, other in paths.items():
+                forms.add(i, j, other, signed, path)
+        aside = curved * x.argument.noise
+        total += 4 * float((x.straight + x.away + gap) @ aside)
+        # ... for which there are norms of each node alone, too
+        each += min(
+            joint.stray(x.argument, curved) * norm,
+            norm_of(curved * gap) * x.drift,
+            float((curved * x.away) @ gap),
         )
-        # ... half the difference itself, and what is no line in the slope
-        total += min(float(curved @ gap**2) / 2, float(np.max(curved, initial=0.0)) * norm**2 / 2)
-        strayed = float((tilted * gap) @ gap + (size * bend.tilt_rest) @ gap)
+        each += min(float(curved @ gap**2) / 2, float(np.max(curved, initial=0.0)) * norm**2 / 2)
+        # what is no line in the slope
+        strayed = float((tilted * gap) @ gap + resting @ gap)
         total += min(
             norm_of(farthest) * norm,
             norm_of(tilted * gap) * x.length + strayed,
+            (joint.norm(x.argument, tilted) + norm_of(tilted * gap + resting)) * norm,
             float(farthest @ gap),
         )
-    for j, (matrix, moduli) in bilinear.items():
-        off = norm_of(allowance(moduli, _MOST + 8).ravel())
-        total += (cautious_norm(matrix) + off) * length * joint.neurons[j].change_norm
-    return float(raised(np.float64(total), _MOST))
+    together = 0.0
+    length = joint.symbols.length
+    for (i, j), form in forms.norms().items():
+        there = joint.neurons[j]
+        if i is None:
+            total += form * length * there.change_norm
+        else:
+            here = joint.neurons[i]
+            together += form * (here.bent + here.change_norm / 2) * there.change_norm
+    return float(raised(np.float64(total + min(each, together)), _MOST))
 
 
 def upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers) -> float:
@@ -101,6 +110,7 @@ def _upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers)
     matrix = np.zeros((symbols.count, symbols.count))
     matrix_doubt = 0.0
     crossed: dict[int, tuple[Any, Any]] = {}
+    squares, alone = Bilinear(), 0.0
     total = 0.0
     for k in order:
         x, weights = joint.neurons[k], row[k]
@@ -128,21 +138,24 @@ def _upper_bound(joint: Joint, row: Mapping[int, Any], multipliers: Multipliers)
         matrix = matrix + jacobian.T @ scaled
         moduli = np.abs(jacobian).T @ np.abs(scaled)
         matrix_doubt += norm_of(allowance(moduli, _MOST + 8).ravel())
-        aside = np.abs(beta) @ noise + 2 * (np.abs(lam) * x.straight) @ noise
+        aside = np.abs(beta) @ noise + 4 * (np.abs(lam) * (x.straight + x.away)) @ noise
         total = _plus(total, float(raised(aside, _MOST)))
         positive = np.maximum(lam, 0.0)
         roots = np.sqrt(positive) * (1 + 2.0**-50)
-        parts: list[tuple[Any, float]] = []
         for j, path in x.argument.paths.items():
             drawn[j] = drawn[j] + beta @ path
             doubt[j] = doubt[j] + allowance(np.abs(beta) @ np.abs(path), _MOST)
             here = path.T @ scaled, np.abs(path).T @ np.abs(scaled)
             old = crossed.get(j, (0.0, 0.0))
             crossed[j] = old[0] + here[0], old[1] + here[1]
-            parts.append((roots[:, None] * path, joint.neurons[j].bent))
-        strayed = (joint_norm(parts) + norm_of(roots * noise)) ** 2
-        strayed = min(strayed * (1 + 2.0**-40), float(raised(positive @ x.away**2, _MOST)))
-        total = _plus(total, strayed)
+        strayed = joint.stray(x.argument, roots) ** 2
+        alone += min(strayed * (1 + 2.0**-40), float(raised(positive @ x.away**2, _MOST)))
+        for j, path in x.argument.paths.items():
+            for i, other in x.argument.paths.items():
+                if i <= j:
+                    squares.add(i, j, other, lam, path)
+    bent = {k: joint.neurons[k].bent for k in order}
+    total = _plus(total, min(float(raised(np.float64(alone), _MOST)), squares.form(bent)))
     for j, (n, moduli) in crossed.items():
         x = joint.neurons[j]
         off = allowance(moduli, _MOST + 8)

@@ -54,21 +54,50 @@ class Refiner:
                 count += len(x.bend.reach)
         self.count = count
 
-    def found(self, node: int, old: Difference, steps: int) -> tuple[Difference, Parabolas]:
-        """The bounds after so many steps for each number and side."""
+    def found(
+        self,
+        node: int,
+        old: Difference,
+        steps: int,
+        start: Parabolas | None = None,
+        aim: float = 0.0,
+    ) -> tuple[Difference, Parabolas]:
+        """The bounds after so many steps for each number and side.
+
+        Args:
+            node: of the output.
+            old: its difference, known before.
+            steps: of the search.
+            start: multipliers from which it starts.
+            aim: sides that these multipliers bound by so much are not searched.
+        """
         rows, rests, adjoint = self._rows(node, None)
         size = len(old.lower)
         linear, quadratic = np.zeros((2, size, 2, self.count))
         weights = np.ones((size, 2, self.joint.symbols.count))
         for at, row in enumerate(rows):
             for side, sign in enumerate((1.0, -1.0)):
-                best = best_multipliers(self.joint, _times(row, sign), steps)
+                signed, first = _times(row, sign), None
+                if start is not None and start.weights.shape == weights.shape:
+                    first = self._multipliers(start, at, side)
+                    known = upper_bound(self.joint, signed, first) + float(rests[at])
+                    wanted = min(known, (old.upper, -old.lower)[side][at]) > aim
+                else:
+                    wanted = True
+                best = best_multipliers(self.joint, signed, steps if wanted else 0, first)
                 for k, place in self.places.items():
                     linear[at, side, place] = best.linear[k]
                     quadratic[at, side, place] = best.quadratic[k]
                 weights[at, side] = best.weights
         parabolas = Parabolas(linear, quadratic, weights, adjoint)
         return self._bounded(old, rows, rests, parabolas), parabolas
+
+    def _multipliers(self, given: Parabolas, at: int, side: int) -> Multipliers:
+        return Multipliers(
+            {k: given.linear[at, side, x] for k, x in self.places.items()},
+            {k: given.quadratic[at, side, x] for k, x in self.places.items()},
+            given.weights[at, side],
+        )
 
     def checked(self, node: int, old: Difference, given: Parabolas) -> Difference:
         """The bounds that these multipliers prove.
@@ -113,11 +142,7 @@ class Refiner:
         for at, row in enumerate(rows):
             sides: list[float] = []
             for side, sign in enumerate((1.0, -1.0)):
-                multipliers = Multipliers(
-                    {k: given.linear[at, side, x] for k, x in self.places.items()},
-                    {k: given.quadratic[at, side, x] for k, x in self.places.items()},
-                    given.weights[at, side],
-                )
+                multipliers = self._multipliers(given, at, side)
                 top = upper_bound(self.joint, _times(row, sign), multipliers)
                 total = top + float(rests[at])
                 sides.append(total + 2.0**-50 * (abs(top) + float(rests[at])))
