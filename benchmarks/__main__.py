@@ -1,4 +1,7 @@
-"""``python -m benchmarks [--quick] [--only PART] [--check] [--json FILE]``."""
+"""``python -m benchmarks [--quick] [--only PART] [--check] [--json FILE]``.
+
+``--only norms`` takes ``--batch`` and ``--lanes``: norms in one compiled call, and side by side.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,22 @@ def _arguments() -> argparse.Namespace:
         help="exit status 1 if a switched model costs over 1.1 of the original, or noise hides it",
     )
     parser.add_argument("--json", type=Path, help="write the figures as JSON; - is stdout")
-    return parser.parse_args()
+    for name, what in (("batch", "norms in one compiled call"), ("lanes", "of them side by side")):
+        parser.add_argument(
+            f"--{name}", type=_count, metavar="N", help=f"{what}; default: what suits the device"
+        )
+    chosen = parser.parse_args()
+    batched = chosen.only is not None and PARTS[chosen.only].batched
+    if (chosen.batch or chosen.lanes) and not batched:
+        parser.error("--batch and --lanes are for --only norms")
+    return chosen
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("expected: at least 1")
+    return value
 
 
 def main() -> int:
@@ -44,7 +62,8 @@ def main() -> int:
         part = PARTS[name]
         rows = table(*part.columns, right=part.columns[part.texts :])
         with working(part.doing) as advance:
-            figures = part.figures(chosen.quick, advance)
+            asked = {"batch": chosen.batch, "lanes": chosen.lanes} if part.batched else {}
+            figures = part.figures(chosen.quick, advance, **asked)
         for figure in figures:
             rows.add_row(*part.cells(figure))
         more, lines = part.more(figures)

@@ -4,7 +4,11 @@ The peer is what one writes without this library: f on a grid of points, RePU_s 
 kinks on a grid, the least cost by one linear program a value.  Its error is that of the grids, and
 it is printed; the library's brackets are asked for at that gap, and at nine digits.  Two programs:
 kinks four times as fine as the points, and kinks at the points only, a quarter of the particles and
-nearly the same error.  Both sides run as one stream of work.
+nearly the same error.
+
+The library's side is one compiled call of many norms on the device that JAX gives; on a processor
+both sides run as one stream of work.  Programs, and proofs at the rigorous level, run on the
+processor always.
 """
 
 from __future__ import annotations
@@ -25,7 +29,12 @@ from jaxbarron.programs import evaluate_program
 
 __all__ = ["NormFigure", "norm_figures"]
 
-_LANES = 16
+# Lanes of one part wait for the slowest of them: few on a processor, where that is all that counts,
+# and enough to fill any other device.
+_LANES = {"cpu": 16}
+_MANY_LANES = 2**14
+_BATCH = {"cpu": 512}  # norms a call
+_MANY = 2**17
 _FINENESS = (4, 1)  # kinks between two points
 _PROGRAMS = 4  # values of the peer
 _SPREADS, _OFFSETS = (0.1, 8.0), 2.0
@@ -35,7 +44,8 @@ _SPREADS, _OFFSETS = (0.1, 8.0), 2.0
 class NormFigure:
     """Values a second of both, the gap that was asked for and met, and the program's error.
 
-    ``particles`` is the number of the program's, of either sign one.
+    ``particles`` is the number of the program's, of either sign one; ``batch`` that of the norms in
+    one call on ``device``, ``lanes`` of them side by side.
     """
 
     source: str
@@ -49,14 +59,27 @@ class NormFigure:
     values_a_second: float
     ratio: float
     rigorous_seconds: float
+    batch: int
+    lanes: int
+    device: str
+    jax: str
 
 
 def norm_figures(
-    quick: bool, progress: Callable[[int, int], None] = lambda done, total: None
+    quick: bool,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    batch: int | None = None,
+    lanes: int | None = None,
 ) -> list[NormFigure]:
-    """Random particles of each source; ``progress`` is given (there, wanted)."""
+    """Random particles of each source; ``progress`` is given (there, wanted).
+
+    ``batch`` norms a call, ``lanes`` side by side: left out, what suits the device.
+    """
     wanted = [("tanh", 1)] if quick else [("tanh", 1), ("gelu", 1), ("tanh", 2), ("gelu", 2)]
-    count, points = (32, 21) if quick else (512, 121)
+    device = jax.devices()[0]
+    points = 21 if quick else 121
+    count = batch or (32 if quick else _BATCH.get(device.platform, _MANY))
+    side = min(count, lanes or _LANES.get(device.platform, _MANY_LANES))
     figures: list[NormFigure] = []
     for name, s in wanted:
         rng = np.random.default_rng(0)
@@ -67,41 +90,49 @@ def norm_figures(
             kinks = fineness * (points - 1) + 1
             seconds, error = _programs(name, s, w[:_PROGRAMS], b[:_PROGRAMS], points, kinks)
             for gap in (max(error, 1e-6), *((1e-9,) if fineness == _FINENESS[-1] else ())):
-                rate, largest = _rate(name, s, w, b, gap)
+                rate, largest = _rate(name, s, w, b, gap, side)
                 figures.append(
                     NormFigure(
                         name, s, points, 8 * kinks, error, seconds, gap, largest, rate,
-                        rate * seconds, rigorous,
+                        rate * seconds, rigorous, count, side, device.device_kind, jax.__version__,
                     )
                 )  # fmt: skip
         progress(len(figures) // 3, len(wanted))
     return figures
 
 
-def _rate(name: str, s: int, w: np.ndarray, b: np.ndarray, gap: float) -> tuple[float, float]:
+def _rate(
+    name: str, s: int, w: np.ndarray, b: np.ndarray, gap: float, lanes: int
+) -> tuple[float, float]:
     """Values a second of one compiled call, and the largest gap reached."""
     with jax.enable_x64(True):
         one = norm_function(name, s, rel_gap=gap)
-        # in parts: the lanes of one part wait for the slowest of them
-        run = jax.jit(lambda *v: jax.lax.map(lambda p: one(*p), v, batch_size=_LANES))
+
+        def bounds(place: Any) -> Any:
+            found = one(*place)
+            return found.lower, found.upper
+
+        # in parts, of which the lanes wait for the slowest; the evidence of many would fill memory
+        run = jax.jit(lambda *v: jax.lax.map(bounds, v, batch_size=lanes))
         arguments = jnp.asarray(w), jnp.asarray(b)
         jax.block_until_ready(run(*arguments))
         times = list[float]()
         for _ in range(3):
             start = time.perf_counter()
-            found = jax.block_until_ready(run(*arguments))
+            lower, upper = jax.block_until_ready(run(*arguments))
             times.append(time.perf_counter() - start)
-        largest = float(jnp.max((found.upper - found.lower) / found.upper))
+        largest = float(jnp.max((upper - lower) / upper))
     return w.size / float(np.median(times)), largest
 
 
 def _rigorous_seconds(name: str, s: int, w: np.ndarray, b: np.ndarray) -> float:
     """One value with its proof, search and compiled code apart: bounds by ball arithmetic too."""
-    interval_norm(name, s, level="rigorous")
-    start = time.perf_counter()
-    for spread, offset in zip(w, b, strict=True):
-        interval_norm(name, s, spread=float(spread), offset=float(offset), level="rigorous")
-    return (time.perf_counter() - start) / w.size
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        interval_norm(name, s, level="rigorous")
+        start = time.perf_counter()
+        for spread, offset in zip(w, b, strict=True):
+            interval_norm(name, s, spread=float(spread), offset=float(offset), level="rigorous")
+        return (time.perf_counter() - start) / w.size
 
 
 def _programs(
@@ -113,7 +144,8 @@ def _programs(
         start = time.perf_counter()
         value = _program(name, s, float(spread), float(offset), points, kinks)
         total += time.perf_counter() - start
-        exact = interval_norm(name, s, spread=float(spread), offset=float(offset)).upper
+        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+            exact = interval_norm(name, s, spread=float(spread), offset=float(offset)).upper
         worst = max(worst, abs(1 - value / exact))
     return total / w.size, worst
 

@@ -30,20 +30,23 @@ class Part:
         heading: above the table; given the figures.
         columns: of the table.
         texts: how many of the first columns are text; the others stand to the right.
-        figures: measures; given whether sizes are small, and the progress.
+        figures: measures; given whether sizes are small, and the progress; where ``batched``, by
+            name ``batch`` and ``lanes`` too.
         cells: one row.
         more: further entries of the document, and the lines below the table; given the figures.
         broken: what the figures should have kept and did not, a sentence for each.
+        batched: whether many values are asked for in one call.
     """
 
     doing: str
     heading: Callable[[Sequence[Any]], str]
     columns: tuple[str, ...]
     texts: int
-    figures: Callable[[bool, Any], Sequence[Any]]
+    figures: Callable[..., Sequence[Any]]
     cells: Callable[[Any], tuple[str, ...]]
     more: Callable[[Sequence[Any]], tuple[dict[str, Any], list[str]]] = lambda _: ({}, [])
     broken: Callable[[Sequence[Any]], list[str]] = lambda _: []
+    batched: bool = False
 
 
 def _network_cells(figure: ComparedFigure) -> tuple[str, ...]:
@@ -214,12 +217,15 @@ PARTS = {
     ),
     "norms": Part(
         "norms on an interval",
-        lambda _: "exact norms on an interval, and one linear program by HiGHS for each",
+        lambda figures: f"exact norms on an interval, {figures[0].batch:,} a call, "
+        f"{figures[0].lanes:,} side by side, on {figures[0].device}, jax {figures[0].jax}; and one "
+        "linear program by HiGHS for each",
         ("source", "s", "its particles", "its error", "its s", "gap asked", "gap met", "values/s",
          "ratio", "rigorous ms"),
         1,
         norm_figures,
         _norm_cells,
+        batched=True,
     ),
     "tighten": Part(
         "methods of optax on one bracket",
