@@ -77,6 +77,7 @@ def interval_bracket(
     rounds: int = _ROUNDS,
     planes: int = 0,
     fixed: Jets | None = None,
+    smooth: Any = None,
 ) -> IntervalBracket:
     """The norm of a function on [-1, 1] in RePU_s, between two bounds.
 
@@ -95,9 +96,10 @@ def interval_bracket(
         planes: at most so many cheap rounds of cutting planes before them.
         fixed: the same jets of parameters under ``stop_gradient``; the search, which needs no
             derivatives, is then compiled without them.
+        smooth: see :func:`~.interval_profile.density_cost`.
     """
     profile = sample(jets, edges, kinks=kinks)
-    density = density_cost(body, profile, jets)
+    density = density_cost(body, profile, jets, smooth)
     if body.size == 1:
         found = jax.lax.stop_gradient(_one_moment(body, profile))
     else:

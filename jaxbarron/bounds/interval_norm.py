@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,22 +22,17 @@ from jaxbarron.bounds.interval_edges import (
     rough_kink,
 )
 from jaxbarron.bounds.interval_evidence import evidence_of
+from jaxbarron.bounds.interval_float import float_bounds
 from jaxbarron.bounds.interval_measure import representation
 from jaxbarron.bounds.interval_problem import Problem, Source, check_exact, problem_of
 from jaxbarron.bounds.interval_profile import composed_jets
 from jaxbarron.bounds.interval_rigorous import Evidence, rigorous_bounds
-from jaxbarron.bounds.interval_table import Table, table_jets, tabulated
 from jaxbarron.errors import UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
 from jaxbarron.norms import Weight
 
-__all__ = ["Bracket", "interval_norm", "norm_function", "solve_table", "theorem_of"]
+__all__ = ["Bracket", "interval_norm", "norm_function", "theorem_of"]
 
-# of the bounds: what rounding in double precision may have done to them; from s = 3 on each further
-# derivative loses two more bits: gelu_tanh near z = 9, s = 4, is off by 8e-12
-_ROUNDING = {s: 2.0 ** (-40 + 2 * max(s - 2, 0)) for s in range(5)}
-# where the density part is a quadrature instead (weight l2, s odd): the largest seen is 2.3e-10
-_QUADRATURE = 2.0**-31
 _FEW_DIGITS = 1e-6  # from this gap on cutting planes are enough nearly always
 _PLANES = 6, 3  # rounds of them for few digits, and before Newton's method for many
 
@@ -50,7 +44,8 @@ class Bracket:
     Attributes:
         lower: inf where the norm is infinite.
         upper: likewise.
-        level: ``"float"``: floating point, with sign changes found on a grid, no enclosure;
+        level: ``"float"``: floating point, widened by its rounding, with sign changes found on a
+            grid, no enclosure (Theorem Rounding of a bracket);
             ``"rigorous"``: outward-rounded enclosures, with nothing taken from the search but the
             numbers in ``evidence``.
         theorem: of THEORY.md.
@@ -170,7 +165,7 @@ def interval_norm(
         # a declared jump that is not zero is a fact of the activation
         infinite = math.inf, math.inf
         return Bracket(*infinite, level, theorem, s, weight, reason, problem)
-    found = solve_table(body, problem.kinks, rel_gap, tabulated(problem, s))
+    found, lower, upper = float_bounds(problem, body, rel_gap)
     if level == "rigorous":
         tau, w, b = problem.single()
         facing = -1 if tau is problem.sigma and problem.spreads[0] < 0 else 1
@@ -178,9 +173,6 @@ def interval_norm(
         proved = rigorous_bounds(tau, body, w, b, evidence)
         bounds = proved.lower, proved.upper
         return Bracket(*bounds, level, theorem, s, weight, proved.reason, problem, found, evidence)
-    lower, upper = float(found.lower), float(found.upper)
-    margin = (_QUADRATURE if weight == "l2" and s % 2 else _ROUNDING[s]) * upper
-    lower, upper = max(lower - margin, 0.0), upper + margin
     return Bracket(lower, upper, level, theorem, s, weight, "", problem, found)
 
 
@@ -234,16 +226,3 @@ def norm_function(
         )
 
     return bracket
-
-
-def solve_table(body: GaugeBody, kinks: bool, rel_gap: float, table: Table) -> IntervalBracket:
-    """The bracket of a tabulated function; the search is compiled once for all functions."""
-    with jax.enable_x64(True):
-        found = _solve(body, kinks, jnp.asarray(rel_gap), jax.tree.map(jnp.asarray, table))
-    return jax.tree.map(np.asarray, found)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _solve(body: GaugeBody, kinks: bool, rel_gap: Any, table: Table) -> IntervalBracket:
-    jets = table_jets(table)
-    return interval_bracket(body, jets, table.edges, kinks=kinks, rel_gap=rel_gap)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from jaxbarron.activations import Activation, activation
-from jaxbarron.bounds.interval_edges import rough_kink
+from jaxbarron.bounds.interval_edges import derivative_program, resolving_points, rough_kink
 from jaxbarron.errors import DomainError, ShapeError, UsageError
 from jaxbarron.measures import ParticleMeasure
+from jaxbarron.programs import evaluate_program
 
 __all__ = ["Problem", "Source", "check_exact", "problem_of"]
 
@@ -45,6 +46,44 @@ class Problem:
     def kinks(self) -> bool:
         """Whether the activation has kinks."""
         return bool(self.sigma.kinks) or self.sigma.homogeneity is not None
+
+    def neurons(self) -> list[Problem]:
+        """One network of one neuron for each."""
+        return [
+            Problem(self.sigma, *(v[i : i + 1] for v in self.network))
+            for i in range(self.weights.size)
+        ]
+
+    def terms(self, order: int, points: np.ndarray) -> float:
+        """``sum_i max |a_i w_i^order sigma^(order)|`` over these points y."""
+        a, w, b = self.network
+        values = evaluate_program(
+            derivative_program(self.sigma, order), np.multiply.outer(points, w) + b
+        )
+        return float(np.sum(np.abs(a * w**order) * np.abs(values).max(axis=0)))
+
+    def largest(self, order: int, count: int) -> float:
+        """``sum_i |a_i w_i^order| max |sigma^(order)|`` over arguments up to ``|w_i| + |b_i|``."""
+        a, w, b = self.network
+        z = np.linspace(-1, 1, count)[:, None] * (np.abs(w) + np.abs(b))
+        values = np.abs(evaluate_program(derivative_program(self.sigma, order), z))
+        return float(np.sum(np.abs(a * w**order) * values.max(axis=0)))
+
+    def resolving_grid(self, even: int) -> np.ndarray:
+        """So many points of [-1, 1], evenly, and those where sigma at a unit scale is resolved."""
+        used = self.spreads != 0
+        w, b = self.spreads[used, None], self.offsets[used, None]
+        own = ((resolving_points() - b) / w).reshape(-1)
+        return np.unique(np.concatenate([np.linspace(-1, 1, even), own[np.abs(own) < 1]]))
+
+    def derivative(self, order: int, points: np.ndarray, beside: float = 0.0) -> np.ndarray:
+        """f^(order) at points of any shape, in NumPy doubles.
+
+        ``beside`` moves the argument of each neuron to the right in y, by so much of its size.
+        """
+        a, w, b = self.network
+        z = np.multiply.outer(points, w) + b + beside * np.sign(w) * (np.abs(w) + np.abs(b))
+        return evaluate_program(derivative_program(self.sigma, order), z) @ (a * w**order)
 
     def single(self) -> tuple[Activation, float, float]:
         """The same function as one particle ``tau(w y + b)`` of weight 1, w >= 0, up to a mirror.

@@ -11,9 +11,9 @@ import numpy as np
 
 from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
-from jaxbarron.bounds.interval_norm import Bracket, interval_norm, solve_table
+from jaxbarron.bounds.interval_float import float_bounds
+from jaxbarron.bounds.interval_norm import Bracket, interval_norm
 from jaxbarron.bounds.interval_problem import Problem
-from jaxbarron.bounds.interval_table import tabulated
 from jaxbarron.domains import Ball, Domain
 from jaxbarron.errors import ShapeError, UnreachableTargetError, UsageError
 from jaxbarron.measures import ParticleMeasure
@@ -22,7 +22,6 @@ from jaxbarron.norms import Weight
 __all__ = ["NormBracket", "norm_bracket"]
 
 _PARALLEL = 1e-12  # directions of length 1 that agree so far share a line
-_ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 _REL_GAP = 1e-10
 
 
@@ -191,8 +190,4 @@ def _farthest(domain: Domain, u: np.ndarray) -> np.ndarray:
 
 
 def _bounds(problem: Problem, body: GaugeBody) -> tuple[float, float]:
-    if problem.rough(body.s):
-        return np.inf, np.inf
-    found = solve_table(body, problem.kinks, _REL_GAP, tabulated(problem, body.s))
-    lower, upper = float(found.lower), float(found.upper)
-    return max(lower - _ROUNDING * upper, 0.0), upper + _ROUNDING * upper
+    return (np.inf, np.inf) if problem.rough(body.s) else float_bounds(problem, body, _REL_GAP)[1:]

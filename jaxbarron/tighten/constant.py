@@ -17,6 +17,8 @@ from jaxbarron.atlas import embedding
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_dual import excess_of, split_at_roots
 from jaxbarron.bounds.interval_edges import activation_breaks, rough_kink
+from jaxbarron.bounds.interval_float import rounding_of
+from jaxbarron.bounds.interval_problem import problem_of
 from jaxbarron.bounds.interval_profile import composed_jets, density_cost, sample
 from jaxbarron.bounds.lower_bounds import lower_bound
 from jaxbarron.errors import UnreachableTargetError, UsageError
@@ -28,7 +30,6 @@ _BASE_EDGES = 17
 _CHUNK = 50
 _RATE = 0.05
 _SPREADS = (0.05, 50.0)
-_ROUNDING = 2.0**-40
 
 
 @dataclass(frozen=True)
@@ -168,17 +169,30 @@ def tighten_constant(
             state = _chunk(sigma, body, state)
             taken += _CHUNK
             index = int(jnp.argmax(state[3]))
-            found = float(state[3][index]) * (1 - _ROUNDING)
+            place = math.exp(float(state[2].scale[index])), float(state[2].offset[index])
+            found = _rounded(sigma, body, *place, float(state[3][index]))
             if found > best:
-                spread, offset = (float(v[index]) for v in state[2][:2])
-                best, where = found, (math.exp(spread), offset)
+                best, where = found, place
             history.append(Step(taken, best, upper))
             progress(history[-1])
     if math.isfinite(where[0]) and where[0] > 0:
         alone = tighten(sigma, tau, spread=where[0], offset=where[1], steps=200)
-        rho = where[0] + abs(where[1]) + (sigma.homogeneity is None)
-        best = max(best, alone.lower / rho**s * (1 - _ROUNDING))
+        ratio = alone.lower / _price(sigma, s, *where)
+        best = max(best, _rounded(sigma, body, *where, ratio))
     return ConstantBracket(best, upper, "float", *where, "Theorem Tightening", tuple(history))
+
+
+def _price(sigma: Activation, s: int, spread: float, offset: float) -> float:
+    return (spread + abs(offset) + (sigma.homogeneity is None)) ** s
+
+
+def _rounded(
+    sigma: Activation, body: GaugeBody, spread: float, offset: float, ratio: float
+) -> float:
+    """The ratio less its rounding."""
+    rounding = rounding_of(problem_of(sigma, None, spread, offset, (-1.0, 1.0)), body)
+    price = _price(sigma, body.s, spread, offset)
+    return rounding.widened(ratio * price, ratio * price)[0] / price
 
 
 def _optimiser() -> Any:

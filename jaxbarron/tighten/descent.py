@@ -92,9 +92,9 @@ class Function(NamedTuple):
     density: Float[Array, ""]
 
     @classmethod
-    def of(cls, body: GaugeBody, profile: Profile, jets: Jets) -> Function:
-        """The same with the density part computed."""
-        return cls(profile, jets, density_cost(body, profile, jets))
+    def of(cls, body: GaugeBody, profile: Profile, jets: Jets, smooth: Any = None) -> Function:
+        """The same with the density part computed; see :func:`density_cost` for ``smooth``."""
+        return cls(profile, jets, density_cost(body, profile, jets, smooth))
 
 
 def whitening(body: GaugeBody, profile: Profile, floor: Any) -> Float[Array, "k k"]:

@@ -16,7 +16,10 @@ import numpy as np
 from jaxbarron.activations import Activation, activation
 from jaxbarron.bounds.gauge_body import GaugeBody
 from jaxbarron.bounds.interval_edges import network_edges, rough_kink
+from jaxbarron.bounds.interval_float import Rounding, rounding_of
+from jaxbarron.bounds.interval_problem import Problem
 from jaxbarron.bounds.interval_profile import composed_jets, sample
+from jaxbarron.bounds.interval_table import tabulated
 from jaxbarron.certificates.files import activation_to_json
 from jaxbarron.errors import (
     DomainError,
@@ -36,7 +39,6 @@ __all__ = ["Progress", "Step", "TightenResult", "check_run", "method_named", "ti
 _STEPS, _ROUNDS = 10, 5  # of the optimiser in a round, and rounds in a chunk
 CHUNK = _STEPS * _ROUNDS
 _PAD = 128
-_ROUNDING = 2.0**-40  # of the bounds: what rounding in double precision may have done to them
 
 
 class Step(NamedTuple):
@@ -57,7 +59,8 @@ class TightenResult:
     Attributes:
         lower: inf, like ``upper``, where the norm is infinite.
         upper: the cost of an exact representation.
-        level: ``"float"``: computed in double precision without enclosure.
+        level: ``"float"``: computed in double precision without enclosure, widened by its rounding
+            (Theorem Rounding of a bracket).
         theorem: of THEORY.md.
         steps: of the optimiser that were taken, in this run and those it went on from.
         met: whether the gap that was asked for was reached.
@@ -161,23 +164,26 @@ def tighten(
         # few shapes, few compilations: empty cells at the right end
         edges = np.append(edges, np.ones(-len(edges) % _PAD))
         kinks = bool(base.kinks) or base.homogeneity is not None
-        arrays = tuple(jnp.asarray(v) for v in (*network, edges))
+        whole = Problem(base, *network)
+        smooth = tabulated(whole, s).smooth if weight == "l2" else None
+        arrays = jax.tree.map(jnp.asarray, (*network, edges, smooth))
         setting = _Setting(body, base, kinks, chosen)
         density, state = _begin(setting, arrays, key)
         state = _strong(state)
+        rounding = rounding_of(whole, body)
         taken = 0
         if folder is not None and resume:
             found = folder.restore((*state, np.zeros((), np.int64)))
             if found is not None:
                 state, taken = jax.tree.map(jnp.asarray, found[:2]), int(found[2])
-        history = [_step(base, taken, density, state[1])]
+        history = [_step(base, taken, density, state[1], rounding)]
         _save(folder, history[-1], state, taken)
         progress(history[-1])
         last = taken + steps
         while taken < last and _open(history[-1], rel_gap):
             state = _strong(_chunk(setting, arrays, *state, rel_gap))
             taken += CHUNK
-            history.append(_step(base, taken, density, state[1]))
+            history.append(_step(base, taken, density, state[1], rounding))
             _save(folder, history[-1], state, taken)
             progress(history[-1])
         iterate = jax.tree.map(np.asarray, state[1])
@@ -202,9 +208,9 @@ class _Setting:
 
 
 def _function(setting: _Setting, arrays: Any) -> Function:
-    weights, spreads, offsets, edges = arrays
+    weights, spreads, offsets, edges, smooth = arrays
     jets = composed_jets(setting.source.fn, setting.body.s + 1, spreads, offsets, weights)
-    return Function.of(setting.body, sample(jets, edges, kinks=setting.kinks), jets)
+    return Function.of(setting.body, sample(jets, edges, kinks=setting.kinks), jets, smooth)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -231,14 +237,14 @@ def _chunk(
     return jax.lax.while_loop(going, round_of, (0, dual, best))[1:]
 
 
-def _step(source: Activation, taken: int, density: Any, best: Point) -> Step:
+def _step(source: Activation, taken: int, density: Any, best: Point, rounding: Rounding) -> Step:
     lower, upper = float(density + best.lower), float(density + best.upper)
     if not (math.isfinite(lower) and math.isfinite(upper)):
         raise NonFiniteError(
             f"given: {source.name}, whose values or derivatives are not finite on the interval; "
             "expected: a function that double precision holds there; do: choose a smaller spread"
         )
-    return Step(taken, max(0.0, lower - _ROUNDING * upper), upper + _ROUNDING * upper)
+    return Step(taken, *rounding.widened(lower, upper))
 
 
 def _open(step: Step, rel_gap: float) -> bool:

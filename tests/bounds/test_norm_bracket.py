@@ -46,6 +46,26 @@ def test_constants_join_a_line() -> None:
     assert found.lower == pytest.approx(2.0, rel=1e-8)
 
 
+@pytest.mark.parametrize("s", [1, 2, 3])
+@pytest.mark.parametrize("d", [2, 5])
+def test_sums_of_particles_of_the_space_whose_norm_is_known(s: int, d: int) -> None:
+    # Kinks on different hyperplanes that cut the ball: only a particle with its kink there has the
+    # jump of the s-th derivative across one, so that none can be saved: sum |a| (|w| + |b|)^s.
+    rng = np.random.default_rng(d)
+    a, w = rng.normal(size=5), rng.normal(size=(5, d))
+    w[1], a[1] = w[0] * 1.5, -a[0]  # parallel, of opposite weight, and not one hyperplane
+    size = np.linalg.norm(w, axis=1)
+    b = size * rng.uniform(-0.9, 0.9, 5)
+    exact = float(np.sum(np.abs(a) * (size + np.abs(b)) ** s))
+    found = norm_bracket(ParticleMeasure(a[:, None], w, b), f"repu({s})", target=f"repu({s})")
+    assert found.lower <= exact * (1 + 1e-12)
+    assert found.upper >= exact * (1 - 1e-12)
+    assert found.upper == pytest.approx(exact, rel=1e-8)
+    assert len(found.line_brackets) == 4
+    # a planted fault: lines without the parallel particle are not the norm
+    assert found.upper - found.line_brackets[0][1] < exact * (1 - 1e-3)
+
+
 def test_in_one_dimension_it_is_the_exact_norm() -> None:
     mu = network(4, 1)
     found = norm_bracket(mu, "relu", domain=Box((-1.0,), (3.0,)))
