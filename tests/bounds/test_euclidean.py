@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -136,6 +137,15 @@ def test_the_density_of_a_cell_by_midpoints():
         float(np.sum(np.abs(values(sigma, z := 0.5 + 3 * (np.arange(40_000) - 19_999.5) / 2e4, 2))
               * np.hypot(3.0, 0.5 - z)) * 3 / 2e4), rel=1e-3,
     )  # fmt: skip
+
+
+def test_nothing_is_known_of_the_density_beyond_the_end():
+    # log(1 + 2 exp(-51) (cosh(z) - 1)): D is near +-51, that is within 3/2 of the reach 40
+    far = activation(lambda z: jnp.log1p(2 * math.exp(-51) * (jnp.cosh(z) - 1)), name="far_bumps")
+    plane = HalfPlane(far, 64.0)
+    assert plane.near_zero(32.0) < 1
+    assert plane.near_zero(40.0) >= 4
+    assert plane.near_zero(64.0) >= 4
 
 
 def test_two_variables_are_needed():
