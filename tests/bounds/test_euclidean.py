@@ -280,6 +280,15 @@ def test_functions_of_ones_own():
         assert norms.ratio((b * w - w, b * w + w)) <= found.upper
 
 
+def test_nothing_is_known_of_the_density_beyond_the_end():
+    # log(1 + 2 exp(-51) (cosh(z) - 1)): D is near +-51, that is within 3/2 of the reach 40
+    far = activation(lambda z: jnp.log1p(2 * math.exp(-51) * (jnp.cosh(z) - 1)), name="far_bumps")
+    plane = HalfPlane(far, 64.0)
+    assert plane.near_zero(32.0) < 1
+    assert plane.near_zero(40.0) >= 4
+    assert plane.near_zero(64.0) >= 4
+
+
 def test_two_variables_are_needed():
     # Theorem Euclidean weights: RePU_2 in ReLU is dearer at an offset than at b = 0
     centre = jb.interval_norm(jb.repu(2), 1, weight="l2", spread=1.0, offset=0.0)

@@ -13,7 +13,7 @@ from jaxbarron import activation, repu
 from jaxbarron.activations import registered_activations
 from jaxbarron.balls.series import working_precision
 from jaxbarron.bounds.sharp import check_evidence, proof
-from jaxbarron.bounds.sharp.build_table import wanted
+from jaxbarron.bounds.sharp.build_table import entry_holds, wanted
 from jaxbarron.bounds.sharp.closed_forms import CLOSED_FORMS
 from jaxbarron.bounds.sharp.moments import AbsoluteMoments
 from jaxbarron.bounds.sharp.table import entries, lookup
@@ -39,6 +39,20 @@ def test_no_pair_is_left_out():
             assert entry.evidence is not None or (math.isinf(entry.lower) and entry.reason)
         assert lookup(sigma.name, 1, 2) is not None
         assert lookup(sigma.name, 2, 3) is not None
+
+
+def test_what_has_no_evidence_is_checked_too():
+    bare = [e for e in ENTRIES if e.evidence is None]
+    assert len(bare) >= 60
+    assert all(entry_holds(e) for e in bare)
+    tanh, chain = lookup("tanh", 1, 1), lookup(repu(3).name, 2, 2)
+    for faulty in (
+        dataclasses.replace(tanh, evidence=None),
+        dataclasses.replace(tanh, lower=math.inf, upper=math.inf, reason="none", evidence=None),
+        dataclasses.replace(chain, upper=chain.upper * (1 - 1e-9)),
+        dataclasses.replace(lookup("sin", 1, 1), lower=2.0, upper=2.0),
+    ):
+        assert not entry_holds(faulty)
 
 
 def test_the_gaps():

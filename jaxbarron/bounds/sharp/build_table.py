@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from jaxbarron.activations import Activation, activation, registered_activations, repu
@@ -37,7 +38,7 @@ from jaxbarron.bounds.witnesses import find_witness
 from jaxbarron.kernels import hierarchy_constant
 from jaxbarron.table_files import read_entries, write_table
 
-__all__ = ["MOST", "build_entry", "main", "wanted"]
+__all__ = ["MOST", "build_entry", "entry_holds", "main", "wanted"]
 
 MOST = 4  # the targets are RePU_1 to RePU_4
 _HIERARCHY = 5
@@ -59,16 +60,24 @@ def wanted() -> Iterator[tuple[Activation, int, int]]:
             yield repu(t), s, s
 
 
-def build_entry(sigma: Activation, s: int, order: int) -> SharpEntry | None:
-    """The entry, or None where neither a proof nor a reason against one was found."""
+def without_evidence(sigma: Activation, s: int, order: int) -> SharpEntry | None:
+    """The entry of a hierarchy, or of a pair that a witness is against; None elsewhere."""
     t = sigma.homogeneity
     if t is not None and t >= s:
         value = float(hierarchy_constant(t, s)) if t > s else 1.0
         return SharpEntry(sigma.name, s, order, value, value, math.nan, "hierarchy", None)
     witness = find_witness(sigma, repu(s), order)
-    if witness is not None:
-        nothing = math.inf
-        return SharpEntry(sigma.name, s, order, nothing, nothing, math.nan, witness.claim, None)
+    if witness is None:
+        return None
+    nothing = math.inf
+    return SharpEntry(sigma.name, s, order, nothing, nothing, math.nan, witness.claim, None)
+
+
+def build_entry(sigma: Activation, s: int, order: int) -> SharpEntry | None:
+    """The entry, or None where neither a proof nor a reason against one was found."""
+    known = without_evidence(sigma, s, order)
+    if known is not None:
+        return known
     found = sharp_constant(sigma, s, order, _GAP)
     if found is None or not math.isfinite(found.upper):
         return None
@@ -77,6 +86,16 @@ def build_entry(sigma: Activation, s: int, order: int) -> SharpEntry | None:
         # another version of the ball arithmetic may round otherwise
         lower, upper = lower * (1 - _PADDING), upper * (1 + _PADDING)
     return SharpEntry(sigma.name, s, order, lower, upper, found.reach, "", found.evidence)
+
+
+def entry_holds(entry: SharpEntry) -> bool:
+    """Whether both bounds follow again: from the evidence, or without any from a closed form."""
+    sigma = activation(entry.source)
+    if entry.evidence is not None:
+        found = check_evidence(sigma, entry.s, entry.order, entry.evidence)
+        return entry.lower <= found.lower and found.upper <= entry.upper
+    again = without_evidence(sigma, entry.s, entry.order)
+    return again is not None and again == replace(entry, reach=again.reach)
 
 
 def main(arguments: Sequence[str] | None = None, path: Path | None = None) -> int:
@@ -140,11 +159,7 @@ def _check(path: Path) -> int:
     for number, row in enumerate(rows, start=1):
         entry = entry_from_json(row)
         start = time.perf_counter()
-        holds = True
-        if entry.evidence is not None:
-            sigma = activation(entry.source)
-            found = check_evidence(sigma, entry.s, entry.order, entry.evidence)
-            holds = entry.lower <= found.lower and found.upper <= entry.upper
+        holds = entry_holds(entry)
         failures += not holds
         label = f"[{number}/{len(rows)}] {entry.source} in repu({entry.s}) at order {entry.order}"
         spent = time.perf_counter() - start

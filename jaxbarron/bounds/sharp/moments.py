@@ -209,11 +209,11 @@ class AbsoluteMoments:
         return result
 
     def on_one_side(self, side: int, rho: Any) -> list[Any]:
-        """The part of the moments that lies in side * z > 0, atoms apart."""
+        """The part of the moments that lies in side * z > 0, atoms apart; NaN beyond ``end``."""
+        if rho <= 0:
+            return [flint.arb(0)] * (self.s + 1)
         point = exact(rho)
         for number, part in enumerate(self._sides[side]):
-            if point <= part.start.lower():
-                break
             if (point > part.start and point < part.end) or point == part.end:
                 return self._through(side, part, point, -1)
             if part.start.overlaps(point) or part.end.overlaps(point):
@@ -223,7 +223,7 @@ class AbsoluteMoments:
                     following = self._sides[side][number + 1]
                     after = self._through(side, following, following.end, -1)
                 return [a.union(b) for a, b in zip(part.before, after, strict=True)]
-        return [flint.arb(0)] * (self.s + 1)
+        return [_NAN] * (self.s + 1)
 
 
 def _turned(ball: Any, side: int) -> Any:
