@@ -14,9 +14,12 @@ import jax
 
 from jaxbarron.bounds.networks.reading import NoRule
 
-__all__ = ["ABSOLUTE", "FLOAT32", "GROWTH", "Arithmetic", "device_arithmetic", "products_unit"]
+__all__ = [
+    "ABSOLUTE", "FLOAT32", "GROWTH", "LARGEST", "Arithmetic", "device_arithmetic", "products_unit",
+]  # fmt: skip
 
 FLOAT32, _TF32, _BFLOAT16 = 2.0**-24, 2.0**-11, 2.0**-8  # unit roundoffs
+LARGEST = 2.0**128 * (1 - 2.0**-20)  # a little below the largest float32: sums of our own round
 _ULPS: Mapping[str, float] = {
     "exp": 4, "exp2": 4, "expm1": 8, "log": 4, "log1p": 8, "tanh": 8, "logistic": 8, "sqrt": 2,
     "rsqrt": 4, "erf": 8, "erfc": 16, "sin": 4, "cos": 4, "atan": 8, "sinh": 8, "asinh": 8,

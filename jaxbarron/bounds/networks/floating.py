@@ -16,7 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxbarron.bounds.networks import rewrites
-from jaxbarron.bounds.networks.arithmetic import ABSOLUTE, GROWTH, Arithmetic, products_unit
+from jaxbarron.bounds.networks.arithmetic import (
+    ABSOLUTE,
+    FLOAT32,
+    GROWTH,
+    LARGEST,
+    Arithmetic,
+    products_unit,
+)
 from jaxbarron.bounds.networks.primitives import bound
 from jaxbarron.bounds.networks.reading import NoRule, walked
 from jaxbarron.bounds.networks.rewrites import NOTHING, Trail
@@ -166,8 +173,8 @@ class _Reader:
             raise NoRule(f"{name}: of whole numbers and reals")
         unit = _unit(out)
         if name in MONOTONE or name in LIPSCHITZ:
-            return [self._function(name, operands[0], unit)]
-        found = _RULES[name](self, eqn, operands, unit)
+            return [_within_range(self._function(name, operands[0], unit))]
+        found = _within_range(_RULES[name](self, eqn, operands, unit))
         if all(x.trail.constant for x in operands):
             found = replace(found, trail=Trail(constant=True))
         return [found]
@@ -203,6 +210,13 @@ _MOVES = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", 
           "split", "stack", "tile", "copy", "copy_p", "stop_gradient",
           "optimization_barrier")  # fmt: skip
 Rule = Callable[[_Reader, Any, list[Any], float], Enclosed]
+
+
+def _within_range(x: Enclosed, size: Any = None) -> Enclosed:
+    """No bound where ``size``, the computed values' if None, leaves the range of the format."""
+    most = LARGEST if x.unit == FLOAT32 else math.inf
+    over = (x.size if size is None else size) > most
+    return replace(x, error=np.where(over, np.inf, x.error)) if np.any(over) else x
 
 
 def _move(eqn: Any, operands: list[Any]) -> list[Any]:
@@ -334,7 +348,8 @@ def _reduced(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Enc
     size = np.sum(x.size, axes)
     wide = 2.0**-30 * size
     error = np.sum(x.error, axes) + _gamma(terms, unit) * size + terms * _TINY
-    return Enclosed(np.sum(x.low, axes) - wide, np.sum(x.high, axes) + wide, error, unit)
+    found = Enclosed(np.sum(x.low, axes) - wide, np.sum(x.high, axes) + wide, error, unit)
+    return _within_range(found, size)  # a part of the sum may be larger than all of it
 
 
 def _gamma(n: int, unit: float) -> float:
@@ -363,8 +378,8 @@ def _matrix(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Encl
     rounding = _gamma(terms, unit)
     if factors > unit:
         rounding = rounding + 2 * factors + factors**2
-    return Enclosed(centre - away, centre + away, error + rounding * size * (1 + 4 * factors)
-                    + terms * _TINY, unit)  # fmt: skip
+    error = error + rounding * size * (1 + 4 * factors) + terms * _TINY
+    return _within_range(Enclosed(centre - away, centre + away, error, unit), size)
 
 
 def _terms(eqn: Any) -> int:

@@ -71,6 +71,8 @@ def shifted(x: Any, y: Any, unit: float) -> tuple[Any, Trail]:
         return 0.0, Trail(constant=True)
     own = [_most(v) if v.trail.constant else v.trail.added for v in (x, y)]
     added = sum(own)
+    if all(own) and added >= _HUGE:
+        raise NoRule("add: of constants that may overflow where they are combined")
     return (unit * added * _SLACK if all(own) else 0.0), Trail(added=added)
 
 

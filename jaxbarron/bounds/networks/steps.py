@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.extend.core as jex
 import numpy as np
 import scipy.special
 
+from jaxbarron.bounds.networks.arithmetic import LARGEST
 from jaxbarron.bounds.networks.reading import NoRule
 from jaxbarron.programs import INLINED_CALLS
 
@@ -17,6 +18,9 @@ __all__ = ["LIPSCHITZ", "MONOTONE", "Cells", "cell_errors"]
 
 Array = Any
 _UNIT = 2.0**-24
+_TINY = 2.0**-125
+_HUGE = 2.0**127
+_LARGEST_CONSTANT = 2.0**100  # no sum of such constants overflows
 
 
 def _nearest(low: Array, high: Array) -> Array:
@@ -127,12 +131,18 @@ def _check_meeting(body: Any, cuts: Any, error: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Number:
-    """On each cell: an interval, the error of its evaluation, the largest slope in modulus."""
+    """On each cell: an interval, the error of its evaluation, the largest slope in modulus.
+
+    ``factor`` is the product of ``max(1, |c|)`` over the constants c that a number of a modulus up
+    to ``base`` was multiplied with; a compiler may multiply them first.
+    """
 
     low: Any
     high: Any
     error: Any
     steep: Any
+    factor: float = 1.0
+    base: float = 0.0
 
     @property
     def size(self) -> Any:
@@ -208,21 +218,45 @@ def _step(name: str, eqn: Any, x: list[Any]) -> Any:
     if name in ("add", "sub", "mul") and all(isinstance(v, _Number) for v in x):
         return _arithmetic(name, *x)
     if name == "neg":
-        return _Number(-x[0].high, -x[0].low, x[0].error, x[0].steep)
+        return replace(x[0], low=-x[0].high, high=-x[0].low)
     raise NoRule(f"{name}: no rule beside a choice that depends on the input")
 
 
 def _arithmetic(name: str, a: _Number, b: _Number) -> _Number:
     sizes = a.size - a.error, b.size - b.error
+    factor, base, more = 1.0, 0.0, 0.0
     if name == "mul":
         ends = np.broadcast_arrays(a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high)
         low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
         error = sizes[0] * b.error + sizes[1] * a.error + a.error * b.error
         steep = sizes[0] * b.steep + sizes[1] * a.steep
+        factor, base, more = _chain(a, b)
     else:
+        for v in (a, b):
+            if np.all(v.steep == 0) and not np.all(v.size <= _LARGEST_CONSTANT):
+                raise NoRule(f"{name}: of constants that may overflow where they are combined")
         other = (b.low, b.high) if name == "add" else (-b.high, -b.low)
         low, high = a.low + other[0], a.high + other[1]
         error, steep = a.error + b.error, a.steep + b.steep
     size = np.maximum(np.abs(low), np.abs(high))
-    return _Number(low - 2.0**-40 * size, high + 2.0**-40 * size,
-                   error + _UNIT * (size + error) * 1.01 + 2.0**-125, steep)  # fmt: skip
+    error = error + _UNIT * (size + error) * 1.01 + _TINY + more
+    if not np.all(size + error <= LARGEST):
+        raise NoRule(f"{name}: may overflow beside a choice that depends on the input")
+    return _Number(low - 2.0**-40 * size, high + 2.0**-40 * size, error, steep, factor, base)
+
+
+def _chain(a: _Number, b: _Number) -> tuple[float, float, float]:
+    """Of a product: its constants' factor, what they multiply, and what is flushed beside it."""
+    constants = [bool(np.all(v.steep == 0)) for v in (a, b)]
+    if all(constants):
+        return 1.0, 0.0, 0.0
+    factor, base = 1.0, 1.0
+    for v, constant in zip((a, b), constants, strict=True):
+        most = float(np.max(v.size))
+        factor *= max(1.0, most) if constant else v.factor
+        base *= 1.0 if constant else v.base or most
+    if not (a.base or b.base):
+        return factor, base if any(constants) else 0.0, 0.0
+    if not max(base, 1.0) * factor < _HUGE:
+        raise NoRule("mul: by constants that may overflow where they are combined")
+    return factor, base, max(base, 1.0) * factor * _TINY

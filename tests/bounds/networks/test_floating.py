@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import jax
@@ -209,3 +210,40 @@ def test_the_precision_asked_for_decides(precision: Any, cpu: float | None, gpu:
         wanted = jb.Arithmetic(products=unit, highest=unit)
         same = jb.float32_error(plain, x, box=box, arithmetic=wanted)
         np.testing.assert_array_equal(error.upper[0], same.upper[0])
+
+
+# ----------------------------------------------------------------- overflow
+
+OVERFLOWS = {
+    # the square is infinite in float32, so the quotient 0 and not 1
+    "square": (lambda z: z / jnp.sqrt(jnp.square(z) + 1), 1e25, 2e25),
+    "sum": (lambda z: 1e37 / jnp.sum(jnp.broadcast_to(z, (8,)) * jnp.ones(8, "f")), 1e38, 2e38),
+    "product": (lambda z: 1 / (z @ jnp.full((1,), 3e20, "f") + 1), 1e19, 2e19),
+    # compiled: z + inf
+    "constants": (lambda z: (z + 3e38) + 3e38, -3e38, -2.9e38),
+    # compiled: z times a constant that is 0 or infinite
+    "pieces": (
+        jax.jit(lambda z: jnp.where(z > 0, (z * 1e-3) * 3e20 * 3e20 * 1e-38 * 1e-3, 0.0)),
+        -1e-2,
+        1e-2,
+    ),
+    "a piece": (jax.jit(lambda z: 1 / (1 + jnp.where(z > 0, z * z, 0.0))), -1e25, 1e25),
+}
+
+
+@pytest.mark.parametrize("name", OVERFLOWS)
+def test_what_overflows_has_no_bound(name):
+    fn, low, high = OVERFLOWS[name]
+    x = jnp.full(1, (low + high) / 2, jnp.float32)
+    error = jb.float32_error(fn, x, box=Box([low], [high]))
+    assert error.largest == math.inf
+    assert error.level == "sampled"
+    assert error.ends_at is not None
+
+
+def test_just_below_the_largest_float_there_is_a_bound():
+    box = Box([1.0e19], [1.8e19])
+    error = jb.float32_error(jnp.square, jnp.full(1, 1.5e19, jnp.float32), box=box)
+    assert error.largest < 1e32
+    box = Box([1.0e19], [1.85e19])
+    assert jb.float32_error(jnp.square, jnp.full(1, 1.5e19, jnp.float32), box=box).ends_at
