@@ -18,6 +18,7 @@ from jaxbarron.bounds.networks.regions import Region
 from jaxbarron.certify import certified_kernel
 from jaxbarron.domains import Ball, Box
 from jaxbarron.errors import (
+    NonFiniteError,
     ShapeError,
     ToleranceError,
     UsageError,
@@ -103,6 +104,7 @@ def share_tolerance(
 
     Raises:
         ToleranceError: the tolerance is not positive, or out of reach of 256 particles a site.
+        NonFiniteError: an output is NaN or infinite at a sample.
         UsageError: none of ``box``, ``ball`` and ``samples``, or both of the first two; or,
             without samples, the bound on the region ends at a primitive without a rule.
         The errors of :func:`jaxbarron.switch`.
@@ -247,6 +249,11 @@ class _OnSamples:
             return jnp.max(jnp.stack(change)), jnp.max(jnp.stack(first), axis=0)
 
         change, parts = jax.lax.map(one, self.samples, batch_size=min(64, len(self.samples)))
+        if not np.isfinite([float(jnp.max(change)), float(jnp.max(parts))]).all():
+            raise NonFiniteError(
+                "given: samples at which an output or its change is NaN or infinite; expected: "
+                "finite outputs; do: leave these samples out"
+            )
         return float(jnp.max(change)), np.asarray(jnp.max(parts, axis=0), float)[None]
 
 
@@ -341,7 +348,7 @@ def _shared(problem: _Problem, planned: Sequence[Replacement], tol: float) -> Sh
         if np.max(numbers) > _MOST or np.array_equal(numbers, choice.numbers[sites.free]):
             break
         choice, rounds = sites.made(choice, numbers), rounds + 1
-        if choice.change > tol:
+        if not choice.change <= tol:  # a NaN too
             margin *= 0.99
         elif best is None or choice.cost < best.cost:
             best = choice

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxbarron as jb
-from jaxbarron.errors import ShapeError, ToleranceError, UsageError
+from jaxbarron.errors import NonFiniteError, ShapeError, ToleranceError, UsageError
 
 RULES: dict[Any, Any] = {"tanh": "relu", "gelu": "relu"}
 RNG = np.random.default_rng(0)
@@ -141,3 +141,12 @@ def test_bad_input() -> None:
         jb.share_tolerance(lambda x: jnp.sort(jnp.tanh(x)), rules, X, output_tol=0.1, box=BOX)
     with pytest.raises(ShapeError, match="one more axis"):
         jb.share_tolerance(fn, rules, X, output_tol=0.1, samples=X)
+
+
+def test_samples_with_outputs_that_are_no_numbers() -> None:
+    def net(x: Any) -> Any:
+        return 0.01 * jnp.tanh(x) + 0 * jnp.log(x[0])
+
+    samples = jnp.asarray([[1.0, 2.0], [-1.0, 2.0]])
+    with pytest.raises(NonFiniteError, match="NaN or infinite"):
+        jb.share_tolerance(net, {"tanh": "relu"}, jnp.ones(2), output_tol=1e-3, samples=samples)
