@@ -17,7 +17,17 @@ from jaxbarron.bounds.networks.graph import Builder, Constant, Network, Node, Pr
 from jaxbarron.bounds.networks.maps import scaling, selection
 from jaxbarron.programs import INLINED_CALLS, scan_split
 
-__all__ = ["Known", "Missing", "NoRule", "Reader", "Unknown", "Value", "network_of", "walked"]
+__all__ = [
+    "Known",
+    "Missing",
+    "NoRule",
+    "Reader",
+    "Unknown",
+    "Value",
+    "finite",
+    "network_of",
+    "walked",
+]
 
 _MOST_STEPS = 4096  # of loops that are written out
 _MAXIMUM = "a maximum over an axis: no rule for its value"
@@ -91,7 +101,7 @@ def network_of(closed: Any, inputs: Sequence[Any], sites: Sequence[Site]) -> Net
     results = reader.run(closed.jaxpr, closed.consts, values)
     outputs: list[tuple[int, tuple[int, ...]] | None] = []
     ends_at: str | None = None
-    for result in results:
+    for result in map(_of_reals, results):
         if isinstance(result, Missing):
             outputs.append(None)
             ends_at = ends_at or result.reason
@@ -104,6 +114,12 @@ def network_of(closed: Any, inputs: Sequence[Any], sites: Sequence[Site]) -> Net
             outputs.append(None)
             ends_at = ends_at or _MAXIMUM
     return Network(tuple(reader.build.nodes), tuple(outputs), reader.build.sites, ends_at)
+
+
+def _of_reals(result: Value) -> Value:
+    if isinstance(result, Known) and result.is_real and not np.isfinite(result.value).all():
+        return Missing("an output that is not finite")
+    return result
 
 
 def walked(
@@ -132,6 +148,17 @@ def known(value: Any) -> Known:
         return Known(value)
     array = np.asarray(value)
     return Known(array.astype(np.float64) if jnp.issubdtype(array.dtype, jnp.floating) else array)
+
+
+def finite(name: str, numbers: Any) -> Any:
+    """The same known numbers; refused where one is infinite or not a number.
+
+    Differences are of reals: ``inf - inf`` is none, nor is ``0 * inf``, which sparse maps would
+    leave out (THEORY.md, Theorem Differential propagation).
+    """
+    if not np.isfinite(numbers).all():
+        raise NoRule(f"{name}: of a known number that is not finite")
+    return numbers
 
 
 def _empty(aval: Any) -> Known:
@@ -193,7 +220,7 @@ class Reader:
         if isinstance(value, Unknown):
             return value.node
         assert isinstance(value, Known)
-        centre = np.asarray(value.value, np.float64).reshape(-1)
+        centre = finite("a constant", np.asarray(value.value, np.float64).reshape(-1))
         radius = np.zeros(centre.size) if value.radius is None else value.radius.reshape(-1)
         return self.build.append(Constant(centre.size, centre, radius))
 
@@ -212,7 +239,8 @@ class Reader:
         terms: list[tuple[int, Any]] = []
         for value, sign in parts:
             if isinstance(value, Known):
-                bias = bias + sign * np.asarray(value.value, np.float64).reshape(-1)
+                added = finite("add", np.asarray(value.value, np.float64).reshape(-1))
+                bias = bias + sign * added
                 radius = None if value.radius is None else value.radius.reshape(-1)
             else:
                 terms.append((self.node(value), scaling(np.full(size, sign))))

@@ -15,7 +15,15 @@ from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.constants import fold_reals
 from jaxbarron.bounds.networks.maps import Blocks, Sparse, scaling, selection
 from jaxbarron.bounds.networks.primitives import bound, parameters
-from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value, known
+from jaxbarron.bounds.networks.reading import (
+    Known,
+    NoRule,
+    Reader,
+    Unknown,
+    Value,
+    finite,
+    known,
+)
 from jaxbarron.bounds.networks.shifts import apply_relative, peak
 from jaxbarron.devices import double_on_cpu
 from jaxbarron.programs import ARITY, Operation, Program, Register
@@ -131,7 +139,9 @@ def _from_places(reader: Reader, eqn: Any, ids: Any, places: Sequence[tuple[Any,
         if not mine.any():
             continue
         if isinstance(x, Known):
-            bias[mine] = np.asarray(x.value).reshape(-1)[flat[mine] - start]
+            bias[mine] = finite(
+                eqn.primitive.name, np.asarray(x.value).reshape(-1)[flat[mine] - start]
+            )
             if x.radius is not None:
                 radius[mine] = x.radius.reshape(-1)[flat[mine] - start]
         else:
@@ -171,7 +181,7 @@ def _multiply(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
         left, right = right, left
     if isinstance(right, Known) and right.radius is None:
         size = math.prod(shape)
-        factors = np.asarray(right.value, np.float64).reshape(-1)
+        factors = finite(eqn.primitive.name, np.asarray(right.value, np.float64).reshape(-1))
         return [Unknown(reader.build.affine([(left.node, scaling(factors))], size), tuple(shape))]
     return reader.product(left, right, shape)
 
@@ -206,6 +216,9 @@ def _dot_general(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     (contract_l, contract_r), (batch_l, batch_r) = eqn.params["dimension_numbers"]
     left, right = operands
     shape = tuple(eqn.outvars[0].aval.shape)
+    for x in operands:
+        if isinstance(x, Known):
+            finite("dot_general", x.value)
     if isinstance(left, Known) and left.radius is None and isinstance(right, Unknown):
         return [_with_weights(reader, right, left, contract_r, contract_l, batch_r, batch_l, shape,
                               swapped=True)]  # fmt: skip
@@ -291,7 +304,8 @@ def _probe(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     size, outer = math.prod(x.shape), math.prod(out.shape)
     if size * outer > _MOST_PROBED:
         raise NoRule(f"{eqn.primitive.name}: too large ({size} to {outer} numbers)")
-    others = [None if k == at else y.value for k, y in enumerate(operands)]
+    others = [None if k == at else finite(eqn.primitive.name, y.value)
+              for k, y in enumerate(operands)]  # fmt: skip
     params = parameters(eqn)
 
     def column(basis: Any) -> Any:
@@ -367,4 +381,10 @@ RULES: dict[str, Rule] = {
 
 def with_relative(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     """An equation of numbers that are known up to a maximum."""
-    return apply_relative(reader, eqn, operands, RULES, bound)
+
+    def apply(values: list[Any]) -> list[Value]:
+        if all(isinstance(x, Known) for x in values):
+            return fold(eqn, values)
+        return RULES[eqn.primitive.name](reader, eqn, values)
+
+    return apply_relative(eqn, operands, apply, bound)

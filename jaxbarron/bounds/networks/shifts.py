@@ -4,7 +4,7 @@
 (nor does ``max x + log sum exp(x - max x)``):
 what was taken off is remembered place by place, and must have gone before anything else is done.
 Other numbers than the maximum would do as well, so nothing has to be known of it but that it is
-finite.
+finite: it is, since no other number enters a network (:mod:`jaxbarron.bounds.networks.reading`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["MOVES", "apply_relative", "peak"]
 MOVES = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "rev")
 _KEEPERS = ("convert_element_type", "copy", "copy_p", "stop_gradient", "reduce_precision")
 
-Rule = Callable[[Reader, Any, list[Any]], list[Value]]
+Apply = Callable[[list[Any]], list[Value]]  # the same primitive, of other operands
 Bound = Callable[[Any, Sequence[Any]], list[Any]]
 
 
@@ -53,9 +53,7 @@ def peak(reader: Reader, eqn: Any, operands: list[Any]) -> list[Any]:
     return [Relative(None, rows, True)]
 
 
-def apply_relative(
-    reader: Reader, eqn: Any, operands: list[Any], rules: dict[str, Rule], bound: Bound
-) -> list[Any]:
+def apply_relative(eqn: Any, operands: list[Any], apply: Apply, bound: Bound) -> list[Any]:
     """An equation of which an operand is relative."""
     name, shape = eqn.primitive.name, tuple(eqn.outvars[0].aval.shape)
     first = operands[0]
@@ -71,24 +69,24 @@ def apply_relative(
             return [operands[1 + taken.pop()]]
     if name in MOVES and isinstance(first, Relative):
         (rows,) = bound(eqn, [first.rows])
-        base = None if first.base is None else rules[name](reader, eqn, [first.base])[0]
+        base = None if first.base is None else apply([first.base])[0]
         return [Relative(base, np.asarray(rows), first.shift)]
     if isinstance(first, Relative) and first.base is not None:
         if name == "exp" and first.shift:
-            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, False)]
+            return [Relative(apply([first.base])[0], first.rows, False)]
         if name == "abs" and not first.shift:
-            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, False)]
+            return [Relative(apply([first.base])[0], first.rows, False)]
         if name == "log" and not first.shift:
-            return [Relative(rules[name](reader, eqn, [first.base])[0], first.rows, True)]
+            return [Relative(apply([first.base])[0], first.rows, True)]
         if name == "reduce_sum" and not first.shift:
             axes = tuple(eqn.params["axes"])
             rows = first.rows.min(axis=axes)
             if np.array_equal(rows, first.rows.max(axis=axes)):
-                return [Relative(rules[name](reader, eqn, [first.base])[0], rows, False)]
+                return [Relative(apply([first.base])[0], rows, False)]
     if name == "add" and all(isinstance(x, Relative) for x in operands):
         return [_whole_again(*operands)]
     if name in ("sub", "div", "mul") and len(operands) == 2:
-        found = _of_two(reader, eqn, operands, rules, shape)
+        found = _of_two(eqn, operands, apply, shape)
         if found is not None:
             return [found]
     raise NoRule(f"{name}: of numbers relative to a maximum, which it would need to know")
@@ -107,25 +105,23 @@ def _is_minus_infinity(x: Any) -> bool:
     return isinstance(x, Known) and bool(np.all(x.value == -np.inf))
 
 
-def _of_two(
-    reader: Reader, eqn: Any, operands: list[Any], rules: dict[str, Rule], shape: tuple[int, ...]
-) -> Any:
+def _of_two(eqn: Any, operands: list[Any], apply: Apply, shape: tuple[int, ...]) -> Any:
     name, (x, y) = eqn.primitive.name, operands
     if not isinstance(x, Relative):
         if name == "sub" and y.base is None:
             return Relative(x, np.broadcast_to(y.rows, shape), True)
         if name == "mul" and not y.shift:
-            base = rules[name](reader, eqn, [x, y.base])[0]
+            base = apply([x, y.base])[0]
             return Relative(base, np.broadcast_to(y.rows, shape), False)
         return None
     if x.base is None:
         return None
     if isinstance(y, Known | Unknown):
         if name in ("mul", "div") and not x.shift:
-            base = rules[name](reader, eqn, [x.base, y])[0]
+            base = apply([x.base, y])[0]
             return Relative(base, np.broadcast_to(x.rows, shape), False)
         return None
     cancels = name == ("sub" if x.shift else "div") and x.shift == y.shift
     if cancels and y.base is not None and np.all(x.rows == y.rows):
-        return rules[name](reader, eqn, [x.base, y.base])[0]
+        return apply([x.base, y.base])[0]
     return None
