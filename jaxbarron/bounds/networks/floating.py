@@ -374,6 +374,8 @@ def _matrix(reader: _Reader, eqn: Any, operands: list[Any], unit: float) -> Encl
     away = times(np.abs(middle[0]) + half[0], half[1]) + times(half[0], np.abs(middle[1]))
     away = away * _SLACK + 2.0**-30 * size
     error = times(sizes[0], y.error) + times(x.error, sizes[1])
+    if eqn.primitive.name == "conv_general_dilated" and not reader.arithmetic.direct:
+        raise NoRule("conv_general_dilated: this device may compute it by transforms")
     factors = products_unit(reader.arithmetic, eqn.params["precision"], unit)
     rounding = _gamma(terms, unit)
     if factors > unit:
