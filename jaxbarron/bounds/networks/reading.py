@@ -70,7 +70,7 @@ class Missing:
     reason: str
 
 
-# Beside these, numbers relative to a maximum: see shifts.
+# Beside these, numbers relative to a maximum (shifts) and numbers with a mask (masks).
 Value = Known | Unknown | Missing | Any
 Rule = Callable[["Reader", Any, list[Any]], list[Value]]
 
@@ -112,8 +112,13 @@ def network_of(closed: Any, inputs: Sequence[Any], sites: Sequence[Site]) -> Net
             outputs.append((reader.node(result), result.shape))
         else:
             outputs.append(None)
-            ends_at = ends_at or _MAXIMUM
+            ends_at = ends_at or _why(result)
     return Network(tuple(reader.build.nodes), tuple(outputs), reader.build.sites, ends_at)
+
+
+def _why(value: Any) -> str:
+    """Why numbers that are no reals, or not known, are refused."""
+    return getattr(value, "reason", _MAXIMUM)
 
 
 def _of_reals(result: Value) -> Value:
@@ -154,7 +159,7 @@ def finite(name: str, numbers: Any) -> Any:
     """The same known numbers; refused where one is infinite or not a number.
 
     Differences are of reals: ``inf - inf`` is none, nor is ``0 * inf``, which sparse maps would
-    leave out (THEORY.md, Theorem Differential propagation).
+    leave out (THEORY.md, Theorem Differential propagation).  A mask's -inf is followed apart.
     """
     if not np.isfinite(numbers).all():
         raise NoRule(f"{name}: of a known number that is not finite")
@@ -202,7 +207,7 @@ class Reader:
             if is_site(eqn):
                 (source,) = operands
                 if not isinstance(source, Known | Unknown):
-                    raise NoRule("an activation of numbers relative to a maximum")
+                    raise NoRule(f"an activation: {_why(source)}")
                 node = self.build.at_site(self.node(source), eqn.params["index"])
                 return [Unknown(node, source.shape)]
             if any(not isinstance(x, Known | Unknown) for x in operands):
@@ -324,7 +329,7 @@ def _row(reader: Reader, value: Value, step: int) -> Value:
     if isinstance(value, Missing):
         return value
     if not isinstance(value, Known | Unknown):
-        return Missing(_MAXIMUM)
+        return Missing(_why(value))
     if isinstance(value, Known):
         radius = None if value.radius is None else value.radius[step]
         return Known(value.value[step], radius)
@@ -335,5 +340,5 @@ def _row(reader: Reader, value: Value, step: int) -> Value:
 def _stacked(reader: Reader, values: Sequence[Value]) -> Value:
     lost = next((x for x in values if isinstance(x, Missing)), None)
     if lost is None and any(not isinstance(x, Known | Unknown) for x in values):
-        lost = Missing(_MAXIMUM)
+        lost = Missing(next(_why(x) for x in values if not isinstance(x, Known | Unknown)))
     return lost if lost is not None else reader.joined(values)

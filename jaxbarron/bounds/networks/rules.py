@@ -14,6 +14,7 @@ import scipy.sparse
 from jaxbarron.bounds.networks.cells import Cells, Pair
 from jaxbarron.bounds.networks.constants import fold_reals
 from jaxbarron.bounds.networks.maps import Blocks, Sparse, scaling, selection
+from jaxbarron.bounds.networks.masks import Masked, added, apply_masked, masked_or_real
 from jaxbarron.bounds.networks.primitives import bound, parameters
 from jaxbarron.bounds.networks.reading import (
     Known,
@@ -24,7 +25,7 @@ from jaxbarron.bounds.networks.reading import (
     finite,
     known,
 )
-from jaxbarron.bounds.networks.shifts import apply_relative, peak
+from jaxbarron.bounds.networks.shifts import Relative, apply_relative, peak
 from jaxbarron.devices import double_on_cpu
 from jaxbarron.programs import ARITY, Operation, Program, Register
 
@@ -133,20 +134,26 @@ def _from_places(reader: Reader, eqn: Any, ids: Any, places: Sequence[tuple[Any,
     if flat.size and (flat.min() < 0 or flat.max() >= sum(size for _, _, size in places)):
         raise NoRule(f"{eqn.primitive.name}: places outside of its operand")
     bias, radius = np.zeros(flat.size), np.zeros(flat.size)
+    gone = np.zeros(flat.size, bool)
     terms: list[tuple[int, Any]] = []
     for x, start, size in places:
         mine = (flat >= start) & (flat < start + size)
         if not mine.any():
             continue
+        here = flat[mine] - start
         if isinstance(x, Known):
-            bias[mine] = finite(
-                eqn.primitive.name, np.asarray(x.value).reshape(-1)[flat[mine] - start]
-            )
+            numbers = np.asarray(x.value).reshape(-1)[here]
             if x.radius is not None:
-                radius[mine] = x.radius.reshape(-1)[flat[mine] - start]
-        else:
-            terms.append((x.node, selection(np.where(mine, flat - start, -1), size)))
-    return Unknown(reader.build.affine(terms, flat.size, bias, radius), tuple(ids.shape))
+                radius[mine] = x.radius.reshape(-1)[here]
+            gone[mine] = (numbers == -np.inf) & (radius[mine] == 0)
+            bias[mine] = finite(eqn.primitive.name, np.where(gone[mine], 0.0, numbers))
+            continue
+        if isinstance(x, Masked):
+            gone[mine] = x.gone.reshape(-1)[here]
+        node = x.base.node if isinstance(x, Masked) else x.node
+        terms.append((node, selection(np.where(mine, flat - start, -1), size)))
+    node = reader.build.affine(terms, flat.size, bias, radius)
+    return masked_or_real(Unknown(node, tuple(ids.shape)), gone.reshape(ids.shape))
 
 
 # ------------------------------------------------------------------ linear maps
@@ -156,6 +163,9 @@ def _add(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
     sign = -1.0 if eqn.primitive.name == "sub" else 1.0
     shape = eqn.outvars[0].aval.shape
     spread = [_spread(reader, x, shape) for x in operands]
+    mask = added(reader, spread, shape) if sign > 0 else None
+    if mask is not None:
+        return mask
     return reader.sum([(spread[0], 1.0), (spread[1], sign)], shape)
 
 
@@ -380,11 +390,18 @@ RULES: dict[str, Rule] = {
 
 
 def with_relative(reader: Reader, eqn: Any, operands: list[Any]) -> list[Value]:
-    """An equation of numbers that are known up to a maximum."""
+    """An equation of numbers that are known up to a maximum, or masked."""
 
     def apply(values: list[Any]) -> list[Value]:
         if all(isinstance(x, Known) for x in values):
             return fold(eqn, values)
-        return RULES[eqn.primitive.name](reader, eqn, values)
+        name = eqn.primitive.name
+        if name not in RULES:
+            raise NoRule(f"{name}: no rule for this primitive")
+        if name not in _MOVES and any(isinstance(x, Masked) for x in values):
+            return apply_masked(reader, eqn, values, apply)
+        return RULES[name](reader, eqn, values)
 
-    return apply_relative(eqn, operands, apply, bound)
+    if any(isinstance(x, Relative) for x in operands):
+        return apply_relative(eqn, operands, apply, bound)
+    return apply(operands)

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxbarron.bounds.networks.reading import Known, NoRule, Reader, Unknown, Value
 
-__all__ = ["MOVES", "apply_relative", "peak"]
+__all__ = ["MOVES", "Relative", "apply_relative", "peak"]
 
 # Of one operand: each number that comes out is one that went in.
 MOVES = ("broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims", "slice", "rev")
@@ -67,6 +67,7 @@ def apply_relative(eqn: Any, operands: list[Any], apply: Apply, bound: Bound) ->
         taken = {int(x) for x in np.unique(first.value)}
         if len(taken) == 1:  # the same operand everywhere
             return [operands[1 + taken.pop()]]
+        return [_selected(operands, apply)]
     if name in MOVES and isinstance(first, Relative):
         (rows,) = bound(eqn, [first.rows])
         base = None if first.base is None else apply([first.base])[0]
@@ -90,6 +91,24 @@ def apply_relative(eqn: Any, operands: list[Any], apply: Apply, bound: Bound) ->
         if found is not None:
             return [found]
     raise NoRule(f"{name}: of numbers relative to a maximum, which it would need to know")
+
+
+def _selected(operands: list[Any], apply: Apply) -> Relative:
+    """Numbers relative to one maximum, or known ones that are so too: ``0 exp(-M)``, -inf - M."""
+    relative = [x for x in operands if isinstance(x, Relative)]
+    first = relative[0]
+    same = all(
+        x.shift == first.shift and x.base is not None and np.array_equal(x.rows, first.rows)
+        for x in relative
+    )
+    others = [x for x in operands[1:] if not isinstance(x, Relative)]
+    fixed = -np.inf if first.shift else 0.0
+    known = all(isinstance(x, Known) and x.radius is None and np.all(x.value == fixed)
+                for x in others)  # fmt: skip
+    if not (same and known):
+        raise NoRule("select_n: of numbers relative to a maximum, which it would need to know")
+    bases = [x.base if isinstance(x, Relative) else x for x in operands]
+    return Relative(apply(bases)[0], first.rows, first.shift)
 
 
 def _whole_again(x: Relative, y: Relative) -> Any:
@@ -120,6 +139,8 @@ def _of_two(eqn: Any, operands: list[Any], apply: Apply, shape: tuple[int, ...])
         if name in ("mul", "div") and not x.shift:
             base = apply([x.base, y])[0]
             return Relative(base, np.broadcast_to(x.rows, shape), False)
+        return None
+    if not isinstance(y, Relative):
         return None
     cancels = name == ("sub" if x.shift else "div") and x.shift == y.shift
     if cancels and y.base is not None and np.all(x.rows == y.rows):
