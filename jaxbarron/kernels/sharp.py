@@ -21,6 +21,7 @@ from jaxbarron.errors import (
     UnreachableTargetError,
     UsageError,
 )
+from jaxbarron.kernels.demand import check_demand
 from jaxbarron.kernels.density import LIMIT_CONSTANTS
 from jaxbarron.kernels.matched_cells import Nodes, cumulative_mass, largest_error, matched_nodes
 from jaxbarron.measures import ParticleMeasure
@@ -113,12 +114,7 @@ def _check(
             f"given: tol={tol!r} and particles={particles!r}; expected: exactly one of them; do: "
             "give tol= for an error or particles= for a size"
         )
-    if particles is not None and particles < 1:
-        raise UsageError(
-            f"given: particles={particles}; expected: at least 1; do: e.g. particles=32"
-        )
-    if tol is not None and not (math.isfinite(tol) and tol > 0):
-        raise ToleranceError(f"given: tol={tol}; expected: a finite number > 0; do: e.g. tol=1e-3")
+    check_demand(tol, particles, None)
     check_reach(sigma, s, reach)
 
 
